@@ -1,0 +1,1 @@
+//! The Kafka-Connect-compatible runtime. Nothing is built yet: no connector can be run.

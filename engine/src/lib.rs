@@ -1,0 +1,1 @@
+//! The broker: shards, partitions, requests and metadata.

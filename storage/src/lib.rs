@@ -1,0 +1,1 @@
+//! Durable storage of partitions: write-ahead log, segments, recovery, and what a record batch is. Knows nothing of the network.
