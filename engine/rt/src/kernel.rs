@@ -1,0 +1,97 @@
+//! The kernel half of the runtime seam: one glommio executor a shard, the machine's clocks, the kernel's entropy.
+
+#![allow(clippy::disallowed_methods)] // the one place that reads the machine's clocks
+
+use crate::clock::MonoTime;
+use crate::random::Prng;
+use crate::spawn::Queue;
+use glommio::{Latency, Shares, TaskQueueHandle};
+use std::cell::RefCell;
+use std::future::Future;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The runtime of one glommio executor.
+pub struct KernelRt {
+    prng: RefCell<Prng>,
+    foreground: TaskQueueHandle,
+    coordination: TaskQueueHandle,
+    background: TaskQueueHandle,
+}
+
+/// Monotonic time is counted from here, the same on every shard.
+fn process_start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
+/// Monotonic time now, for threads that are no shard (HTTP, main).
+pub fn now() -> MonoTime {
+    MonoTime::from_nanos(u64::try_from(process_start().elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Wall time now in milliseconds since the Unix epoch, for threads that are no shard.
+pub fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// 256 bits from the kernel.
+fn entropy() -> [u64; 4] {
+    let mut words = [0u64; 4];
+    // SAFETY: the pointer and the length describe `words`, which outlives the call; any bit pattern is a u64.
+    let got = unsafe { libc::getrandom(words.as_mut_ptr().cast(), std::mem::size_of_val(&words), 0) };
+    assert_eq!(got, 32, "getrandom of 32 bytes cannot be short once the kernel's pool is ready");
+    words
+}
+
+impl KernelRt {
+    pub(crate) fn new() -> KernelRt {
+        let queue = |shares, latency, name| {
+            glommio::executor().create_task_queue(Shares::Static(shares), latency, name)
+        };
+        KernelRt {
+            prng: RefCell::new(Prng::from_words(entropy())),
+            foreground: queue(1000, Latency::Matters(Duration::from_millis(1)), "foreground"),
+            coordination: queue(1000, Latency::Matters(Duration::from_millis(1)), "coordination"),
+            background: queue(100, Latency::NotImportant, "background"),
+        }
+    }
+
+    pub(crate) fn now(&self) -> MonoTime {
+        now()
+    }
+
+    pub(crate) fn wall_ms(&self) -> i64 {
+        wall_ms()
+    }
+
+    pub(crate) fn random_u64(&self) -> u64 {
+        self.prng.borrow_mut().next_u64()
+    }
+
+    pub(crate) async fn sleep(&self, span: Duration) {
+        glommio::timer::sleep(span).await;
+    }
+
+    pub(crate) async fn yield_now(&self) {
+        glommio::executor().yield_now().await;
+    }
+
+    pub(crate) async fn offload<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
+        glommio::executor().spawn_blocking(work).await
+    }
+
+    pub(crate) fn spawn<T: 'static>(
+        &self,
+        queue: Queue,
+        future: impl Future<Output = T> + 'static,
+    ) -> glommio::Task<T> {
+        let handle = match queue {
+            Queue::Foreground => self.foreground,
+            Queue::Coordination => self.coordination,
+            Queue::Background => self.background,
+        };
+        glommio::spawn_local_into(future, handle).expect("the queues live as long as the executor")
+    }
+}
