@@ -1,1 +1,3 @@
 //! Durable storage of partitions: write-ahead log, segments, recovery, and what a record batch is. Knows nothing of the network.
+
+pub mod batch;

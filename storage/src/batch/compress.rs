@@ -1,0 +1,180 @@
+//! The four codecs of Kafka's batches, both ways, over whole bodies: gzip, snappy (in the framing of xerial's snappy-java, which
+//! Kafka's clients write; raw blocks are read too), lz4 frames, zstd. Knows nothing of batches or records.
+//!
+//! Decompression never grows beyond the caller's cap, whatever the compressed bytes claim.
+//!
+//! ```text
+//!  xerial snappy: 82 'SNAPPY' 00 │ version i32 = 1 │ compatible i32 = 1 │ (block length i32 │ raw snappy block) …
+//! ```
+
+use std::io::{Read, Write};
+
+use flate2::Compression as GzipLevel;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+
+use super::header::Codec;
+
+/// Why a body could not be decompressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CodecError {
+    /// More than `cap_bytes` would come out.
+    TooLarge { cap_bytes: usize },
+    /// The bytes are not a whole stream of this codec.
+    Corrupt(Codec),
+}
+
+/// How hard a codec tries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Level {
+    /// The codec's own default, as in Kafka: gzip 6, zstd 3.
+    #[default]
+    Default,
+    /// `compression.gzip.level` 1 to 9, `compression.zstd.level` −131072 to 22; beyond them the nearest one. Snappy and lz4 here
+    /// have one level, so the number does not matter to them.
+    Exact(i32),
+}
+
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+const XERIAL_HEADER_BYTES: usize = 16;
+const XERIAL_VERSION: i32 = 1;
+/// Uncompressed bytes of one xerial block, as snappy-java cuts them.
+const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+/// No snappy element gives more than 64 bytes for 3, or for 2 of them when it copies from nearby (at most 11).
+const SNAPPY_RATIO_MAX: usize = 32;
+const GZIP_LEVEL_DEFAULT: u32 = 6;
+const ZSTD_LEVEL_DEFAULT: i32 = 3;
+const ZSTD_LEVEL_MIN: i32 = -131_072;
+const ZSTD_LEVEL_MAX: i32 = 22;
+
+/// Decompresses a whole body.
+///
+/// # Errors
+/// [`CodecError::TooLarge`] as soon as more than `cap_bytes` come out (no more than that is ever buffered, twice while growing);
+/// [`CodecError::Corrupt`] when the stream is damaged or cut short.
+pub fn decompress(codec: Codec, packed: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CodecError> {
+    match codec {
+        Codec::None if packed.len() > cap_bytes => Err(CodecError::TooLarge { cap_bytes }),
+        Codec::None => Ok(packed.to_vec()),
+        Codec::Gzip => drain(codec, MultiGzDecoder::new(packed), cap_bytes),
+        Codec::Snappy => snappy_decompress(packed, cap_bytes),
+        Codec::Lz4 => drain(codec, FrameDecoder::new(packed), cap_bytes),
+        Codec::Zstd => {
+            let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| CodecError::Corrupt(codec))?;
+            drain(codec, decoder, cap_bytes)
+        }
+    }
+}
+
+/// Reads a decoder to its end, or one byte beyond the cap.
+fn drain(codec: Codec, decoder: impl Read, cap_bytes: usize) -> Result<Vec<u8>, CodecError> {
+    let mut out = Vec::new();
+    let limit = u64::try_from(cap_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    decoder.take(limit).read_to_end(&mut out).map_err(|_| CodecError::Corrupt(codec))?;
+    if out.len() > cap_bytes { Err(CodecError::TooLarge { cap_bytes }) } else { Ok(out) }
+}
+
+fn snappy_decompress(packed: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CodecError> {
+    let mut out = Vec::new();
+    if !packed.starts_with(&XERIAL_MAGIC) {
+        snappy_block(packed, &mut out, cap_bytes)?;
+        return Ok(out);
+    }
+    let mut left = packed;
+    while !left.is_empty() {
+        // snappy-java begins anew where streams were joined end to end.
+        if left.starts_with(&XERIAL_MAGIC) {
+            check_xerial_header(&mut left)?;
+            continue;
+        }
+        let block = next_xerial_block(&mut left).ok_or(CodecError::Corrupt(Codec::Snappy))?;
+        snappy_block(block, &mut out, cap_bytes)?;
+    }
+    Ok(out)
+}
+
+fn check_xerial_header(left: &mut &[u8]) -> Result<(), CodecError> {
+    let header = left.split_off(..XERIAL_HEADER_BYTES).ok_or(CodecError::Corrupt(Codec::Snappy))?;
+    let compatible = header.last_chunk().map_or(i32::MIN, |bytes| i32::from_be_bytes(*bytes));
+    if compatible > XERIAL_VERSION { Err(CodecError::Corrupt(Codec::Snappy)) } else { Ok(()) }
+}
+
+fn next_xerial_block<'a>(left: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = i32::from_be_bytes(*left.split_off(..4)?.first_chunk()?);
+    left.split_off(..usize::try_from(length).ok()?)
+}
+
+/// Appends one raw snappy block; its claimed length is judged before anything is allocated.
+fn snappy_block(block: &[u8], out: &mut Vec<u8>, cap_bytes: usize) -> Result<(), CodecError> {
+    let corrupt = CodecError::Corrupt(Codec::Snappy);
+    let length = snap::raw::decompress_len(block).map_err(|_| corrupt)?;
+    if length > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
+        return Err(corrupt);
+    }
+    let start = out.len();
+    if length > cap_bytes - start.min(cap_bytes) {
+        return Err(CodecError::TooLarge { cap_bytes });
+    }
+    out.resize(start + length, 0);
+    let room = out.get_mut(start..).unwrap_or_default();
+    let written = snap::raw::Decoder::new().decompress(block, room).map_err(|_| corrupt)?;
+    if written == length { Ok(()) } else { Err(corrupt) }
+}
+
+/// Compresses a whole body in the framing that Kafka's Java clients write.
+///
+/// # Panics
+/// Only when memory runs out: the encoders write to memory, which cannot fail otherwise.
+#[must_use]
+pub fn compress(codec: Codec, level: Level, plain: &[u8]) -> Vec<u8> {
+    let packed = match codec {
+        Codec::None => Ok(plain.to_vec()),
+        Codec::Gzip => gzip_compress(level, plain),
+        Codec::Snappy => Ok(snappy_compress(plain)),
+        Codec::Lz4 => lz4_compress(plain),
+        Codec::Zstd => zstd::bulk::compress(plain, zstd_level(level)),
+    };
+    packed.expect("compressing into memory fails only without memory")
+}
+
+fn gzip_compress(level: Level, plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    let level = match level {
+        Level::Default => GZIP_LEVEL_DEFAULT,
+        // 1 to 9, so the sign never matters.
+        Level::Exact(level) => level.clamp(1, 9).unsigned_abs(),
+    };
+    let mut encoder = GzEncoder::new(Vec::new(), GzipLevel::new(level));
+    encoder.write_all(plain)?;
+    encoder.finish()
+}
+
+fn snappy_compress(plain: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&XERIAL_MAGIC);
+    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+    let mut encoder = snap::raw::Encoder::new();
+    for block in plain.chunks(XERIAL_BLOCK_BYTES) {
+        let packed = encoder.compress_vec(block).expect("a block of 32 KiB is within snappy's limits");
+        let length = i32::try_from(packed.len()).expect("32 KiB grow by a sixth at most");
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&packed);
+    }
+    out
+}
+
+fn lz4_compress(plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    // Independent blocks: Kafka's Java reader knows no others. 64 KiB each, as its writer makes them.
+    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
+    let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(plain)?;
+    Ok(encoder.finish()?)
+}
+
+fn zstd_level(level: Level) -> i32 {
+    match level {
+        Level::Default => ZSTD_LEVEL_DEFAULT,
+        Level::Exact(level) => level.clamp(ZSTD_LEVEL_MIN, ZSTD_LEVEL_MAX),
+    }
+}
