@@ -1,1 +1,3 @@
 //! The broker: shards, partitions, requests and metadata.
+
+pub mod metadata;
