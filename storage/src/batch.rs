@@ -8,15 +8,20 @@
 use std::fmt;
 
 pub mod compress;
+pub mod control;
 pub mod crc;
 pub mod encode;
 pub mod header;
+pub mod lookup;
+pub mod recompress;
 pub mod records;
 pub mod scan;
+pub mod validate;
 
 pub use encode::BatchBuilder;
 pub use header::{BatchHeader, Codec, HEADER_BYTES, TimestampType};
 pub use scan::{BatchScan, ScanEnd};
+pub use validate::{BatchError, ProduceRules, ValidBatch};
 
 /// The timestamp that Kafka writes where there is none.
 pub const NO_TIMESTAMP_MS: i64 = -1;
@@ -110,6 +115,18 @@ pub const fn sequence_plus(sequence: i32, increment: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::test_runner::{Config, RngSeed};
+
+    /// Property tests draw from a fixed seed, so that a failure shows again.
+    pub(crate) fn seeded(cases: u32) -> Config {
+        Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(0x68_61_79_61_74_65), ..Config::default() }
+    }
+
+    /// The bytes of a hexadecimal fixture; white space is skipped.
+    pub(crate) fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<_> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    }
 
     #[test]
     fn sequences_wrap_to_zero() {

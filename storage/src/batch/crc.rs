@@ -88,6 +88,7 @@ const fn byte_powers() -> [u32; usize::BITS as usize] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::tests::seeded;
     use proptest::prelude::*;
 
     #[test]
@@ -97,6 +98,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(seeded(256))]
+
         #[test]
         fn combining_equals_summing_it_all(bytes in proptest::collection::vec(any::<u8>(), 0..70_000), cut in any::<prop::sample::Index>()) {
             let cut = cut.index(bytes.len() + 1);

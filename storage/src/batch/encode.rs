@@ -299,6 +299,7 @@ mod tests {
     use super::*;
     use crate::batch::records::{Records, RecordsError, body};
     use crate::batch::scan::verify;
+    use crate::batch::tests::seeded;
     use proptest::prelude::*;
 
     /// A record that owns its parts: timestamp, key, value, headers.
@@ -339,6 +340,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(seeded(256))]
+
         #[test]
         fn records_survive_the_round_trip(records in proptest::collection::vec(any_record(), 1..12), codec in 0..5_u8) {
             let mut builder = BatchBuilder::new().codec(Codec::from_id(codec).unwrap());

@@ -1,0 +1,216 @@
+//! What control records hold: the broker's own records, which end transactions and mark changes of leadership. Consumers skip them.
+//! Knows nothing of when they are written.
+//!
+//! ```text
+//!  key: version i16 = 0 │ type i16                          end of a transaction: version i16 = 0 │ coordinator epoch i32
+//!  leader change (flexible): version i16 = 0 │ leader i32 │ voters │ granting voters │ no tags
+//!                            voters: count + 1 varint │ (id i32 │ no tags) …
+//! ```
+//! Source: KIP-98 and KIP-595; Kafka's schemas `EndTxnMarker`, `LeaderChangeMessage`, `ControlRecordType`.
+
+use bytes::Bytes;
+
+use super::encode::BatchBuilder;
+use super::{LeaderEpoch, NO_SEQUENCE, Offset, ProducerId};
+
+/// The version of keys and values that this module writes.
+const VERSION: i16 = 0;
+
+/// What a control record says. The numbers are Kafka's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i16)]
+pub enum ControlType {
+    Abort = 0,
+    Commit = 1,
+    LeaderChange = 2,
+    SnapshotHeader = 3,
+    SnapshotFooter = 4,
+    KraftVersion = 5,
+    KraftVoters = 6,
+}
+
+impl ControlType {
+    /// Reads a control record's key. `None` when it is too short, negative in version, or of a type that Kafka 4.2 does not know;
+    /// what a newer version appends is ignored, as Kafka does.
+    #[must_use]
+    pub fn from_key(key: &[u8]) -> Option<ControlType> {
+        let version = i16::from_be_bytes(*key.first_chunk()?);
+        let number = i16::from_be_bytes(*key.get(2..)?.first_chunk()?);
+        if version < 0 {
+            return None;
+        }
+        match number {
+            0 => Some(ControlType::Abort),
+            1 => Some(ControlType::Commit),
+            2 => Some(ControlType::LeaderChange),
+            3 => Some(ControlType::SnapshotHeader),
+            4 => Some(ControlType::SnapshotFooter),
+            5 => Some(ControlType::KraftVersion),
+            6 => Some(ControlType::KraftVoters),
+            _ => None,
+        }
+    }
+
+    /// The key that says so.
+    #[must_use]
+    pub fn to_key(self) -> [u8; 4] {
+        let [v0, v1] = VERSION.to_be_bytes();
+        let [t0, t1] = (self as i16).to_be_bytes();
+        [v0, v1, t0, t1]
+    }
+}
+
+/// How a transaction ended on one partition, and the epoch of the coordinator that decided it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndTxnMarker {
+    pub outcome: TxnOutcome,
+    pub coordinator_epoch: i32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TxnOutcome {
+    Abort,
+    Commit,
+}
+
+impl EndTxnMarker {
+    /// Reads a marker from a control record's key and value; `None` when the record is something else or is damaged.
+    #[must_use]
+    pub fn from_record(key: &[u8], value: &[u8]) -> Option<EndTxnMarker> {
+        let outcome = match ControlType::from_key(key)? {
+            ControlType::Abort => TxnOutcome::Abort,
+            ControlType::Commit => TxnOutcome::Commit,
+            ControlType::LeaderChange
+            | ControlType::SnapshotHeader
+            | ControlType::SnapshotFooter
+            | ControlType::KraftVersion
+            | ControlType::KraftVoters => return None,
+        };
+        let version = i16::from_be_bytes(*value.first_chunk()?);
+        let coordinator_epoch = i32::from_be_bytes(*value.get(2..)?.first_chunk()?);
+        (version >= 0).then_some(EndTxnMarker { outcome, coordinator_epoch })
+    }
+
+    /// The marker as a batch of its own, byte for byte as Kafka's leaders append it.
+    #[must_use]
+    pub fn to_batch(
+        self,
+        base_offset: Offset,
+        epoch: LeaderEpoch,
+        now_ms: i64,
+        producer_id: ProducerId,
+        producer_epoch: i16,
+    ) -> Bytes {
+        let (kind, [v0, v1]) = (self.control_type(), VERSION.to_be_bytes());
+        let [e0, e1, e2, e3] = self.coordinator_epoch.to_be_bytes();
+        BatchBuilder::new()
+            .base_offset(base_offset)
+            .leader_epoch(epoch)
+            .producer(producer_id, producer_epoch, NO_SEQUENCE)
+            .transactional(true)
+            .control(true)
+            .record(now_ms, Some(&kind.to_key()), Some(&[v0, v1, e0, e1, e2, e3]))
+            .build()
+    }
+
+    fn control_type(self) -> ControlType {
+        match self.outcome {
+            TxnOutcome::Abort => ControlType::Abort,
+            TxnOutcome::Commit => ControlType::Commit,
+        }
+    }
+}
+
+/// A leader-change batch (schema version 0), byte for byte as Kafka's quorum leaders append it when they take over.
+///
+/// # Panics
+/// With 127 voters or more: quorums are a handful of nodes.
+#[must_use]
+pub fn leader_change_batch(
+    base_offset: Offset,
+    epoch: LeaderEpoch,
+    now_ms: i64,
+    leader_id: i32,
+    voters: &[i32],
+    granting_voters: &[i32],
+) -> Bytes {
+    const NO_TAGS: u8 = 0;
+    let mut value = Vec::new();
+    value.extend_from_slice(&VERSION.to_be_bytes());
+    value.extend_from_slice(&leader_id.to_be_bytes());
+    put_voters(&mut value, voters);
+    put_voters(&mut value, granting_voters);
+    value.push(NO_TAGS);
+    BatchBuilder::new()
+        .base_offset(base_offset)
+        .leader_epoch(epoch)
+        .control(true)
+        .record(now_ms, Some(&ControlType::LeaderChange.to_key()), Some(&value))
+        .build()
+}
+
+fn put_voters(out: &mut Vec<u8>, voters: &[i32]) {
+    assert!(voters.len() < 0x7f, "the count fits one varint byte");
+    out.push(voters.len() as u8 + 1);
+    for voter in voters {
+        out.extend_from_slice(&voter.to_be_bytes());
+        out.push(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::unhex;
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    /// Written by Apache Kafka's kafka-clients 4.2.1, `MemoryRecords.withEndTransactionMarker`.
+    const COMMIT: &str = "\
+        00000000000000050000004200000003020c5e17c20030000000000000018bcfe568000000018bcf \
+        e5680000000000000000090002ffffffff000000012000000008000000010c00000000000700";
+    const ABORT: &str = "\
+        0000000000000005000000420000000302f860c18a0030000000000000018bcfe568000000018bcf \
+        e5680000000000000000090002ffffffff000000012000000008000000000c00000000000700";
+    /// Written by Apache Kafka's kafka-clients 4.2.1, `MemoryRecords.withLeaderChangeMessage`.
+    const LEADER_CHANGE: &str = "\
+        000000000000000b000000540000000402725319f00020000000000000018bcfe568000000018bcf \
+        e56800ffffffffffffffffffffffffffff0000000144000000080000000230000000000001030000 \
+        00010000000002000200000001000000";
+
+    #[test]
+    fn markers_are_kafkas_byte_for_byte() {
+        for (outcome, expected) in [(TxnOutcome::Commit, COMMIT), (TxnOutcome::Abort, ABORT)] {
+            let marker = EndTxnMarker { outcome, coordinator_epoch: 7 };
+            let batch = marker.to_batch(Offset(5), LeaderEpoch(3), NOW_MS, ProducerId(9), 2);
+            assert_eq!(batch, unhex(expected));
+        }
+    }
+
+    #[test]
+    fn leader_changes_are_kafkas_byte_for_byte() {
+        let batch = leader_change_batch(Offset(11), LeaderEpoch(4), NOW_MS, 1, &[1, 2], &[1]);
+        assert_eq!(batch, unhex(LEADER_CHANGE));
+    }
+
+    #[test]
+    fn markers_are_read_back_and_damage_is_refused() {
+        let marker = EndTxnMarker { outcome: TxnOutcome::Commit, coordinator_epoch: 7 };
+        let (key, value) = (ControlType::Commit.to_key(), [0, 0, 0, 0, 0, 7]);
+        assert_eq!(EndTxnMarker::from_record(&key, &value), Some(marker));
+        assert_eq!(
+            EndTxnMarker::from_record(&key, &[0, 1, 0, 0, 0, 7, 9]),
+            Some(marker),
+            "a newer version may append"
+        );
+        assert_eq!(EndTxnMarker::from_record(&ControlType::LeaderChange.to_key(), &value), None);
+        assert_eq!(EndTxnMarker::from_record(&[0xff, 0xff, 0, 1], &value), None);
+        assert_eq!(EndTxnMarker::from_record(&[0, 0, 0, 9], &value), None);
+        for cut in 0..key.len() {
+            assert_eq!(EndTxnMarker::from_record(&key[..cut], &value), None);
+        }
+        for cut in 0..value.len() {
+            assert_eq!(EndTxnMarker::from_record(&key, &value[..cut]), None);
+        }
+    }
+}
