@@ -9,6 +9,7 @@ pub mod clock;
 mod collections;
 pub mod kernel;
 pub mod mailbox;
+pub mod notify;
 pub mod random;
 #[cfg(feature = "sim")]
 pub mod sim;
