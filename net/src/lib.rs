@@ -1,1 +1,5 @@
 //! The Kafka wire protocol and the sockets it travels on. Knows nothing of storage: records are opaque bytes here.
+
+pub mod error;
+pub mod frame;
+pub mod wire;
