@@ -1,0 +1,48 @@
+//! A snapshot holds the whole image, in Kafka's order, and survives the codec.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::metadata::image::Replay;
+use crate::metadata::image::tests::record_over_few_names;
+use hayate_storage::batch::{LeaderEpoch, Offset};
+
+fn at(offset: i64) -> Position {
+    Position { offset: Offset(offset), epoch: LeaderEpoch(3) }
+}
+
+/// The image after those of `records` that fit.
+fn image_of(records: &[MetadataRecord]) -> MetadataImage {
+    let mut replay = Replay::new(MetadataImage::empty("cluster"));
+    for (offset, record) in (0..).zip(records) {
+        // Whatever does not fit is refused and changes nothing: that is the image's own test.
+        let _ = replay.apply(record, at(offset));
+    }
+    replay.image().clone()
+}
+
+#[test]
+fn the_version_of_the_metadata_comes_first() {
+    let feature = |name: &str| FeatureLevelRecord { name: name.into(), feature_level: 1 }.into();
+    let topic = TopicRecord { name: "t".into(), topic_id: Uuid::from_u128(1) };
+    let image = image_of(&[feature("group.version"), topic.clone().into(), feature(METADATA_VERSION)]);
+    assert_eq!(to_records(&image), [feature(METADATA_VERSION), feature("group.version"), topic.into()]);
+}
+
+proptest! {
+    #[test]
+    fn an_image_comes_back_from_its_snapshot(records in vec(record_over_few_names(), 0..80)) {
+        let image = image_of(&records);
+        let snapshot = to_records(&image);
+        let through_the_codec: Vec<_> = snapshot
+            .iter()
+            .map(|record| MetadataRecord::decode(&record.encode().expect("encodes")).expect("decodes"))
+            .collect();
+        prop_assert_eq!(&snapshot, &through_the_codec);
+        let back = from_records("cluster", &snapshot, image.position()).expect("fits");
+        prop_assert_eq!(&back, &image);
+        prop_assert_eq!(to_records(&back), snapshot);
+    }
+}
