@@ -8,6 +8,8 @@
 use std::fmt;
 
 pub mod compress;
+#[cfg(test)]
+mod conformance;
 pub mod control;
 pub mod crc;
 pub mod encode;

@@ -178,3 +178,134 @@ fn zstd_level(level: Level) -> i32 {
         Level::Exact(level) => level.clamp(ZSTD_LEVEL_MIN, ZSTD_LEVEL_MAX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::{seeded, unhex};
+    use proptest::prelude::*;
+
+    const PACKED: [Codec; 4] = [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+    const MIB: usize = 1 << 20;
+
+    fn text(bytes: usize) -> Vec<u8> {
+        b"All happy families are alike. ".iter().copied().cycle().take(bytes).collect()
+    }
+
+    #[test]
+    fn every_codec_both_ways_at_every_size_that_matters() {
+        for codec in Codec::ALL {
+            for bytes in [0, 1, 100, XERIAL_BLOCK_BYTES, XERIAL_BLOCK_BYTES + 1, 64 * 1024, 3 * MIB + 5] {
+                let plain = text(bytes);
+                let packed = compress(codec, Level::Default, &plain);
+                assert_eq!(decompress(codec, &packed, bytes), Ok(plain), "{codec:?} {bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn levels_are_held_within_what_the_codec_knows() {
+        for level in [i32::MIN, -1, 0, 1, 9, 22, i32::MAX] {
+            for codec in PACKED {
+                let packed = compress(codec, Level::Exact(level), &text(10_000));
+                assert_eq!(decompress(codec, &packed, 10_000), Ok(text(10_000)), "{codec:?} {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_cap_stops_bombs() {
+        let zeros = vec![0; 64 * MIB];
+        for codec in PACKED {
+            let packed = compress(codec, Level::Default, &zeros);
+            assert!(packed.len() < zeros.len() / 20, "{codec:?} gives {}", packed.len());
+            assert_eq!(
+                decompress(codec, &packed, MIB),
+                Err(CodecError::TooLarge { cap_bytes: MIB }),
+                "{codec:?}"
+            );
+            let one_short = zeros.len() - 1;
+            assert_eq!(
+                decompress(codec, &packed, one_short),
+                Err(CodecError::TooLarge { cap_bytes: one_short })
+            );
+        }
+        assert_eq!(decompress(Codec::None, &[0; 3], 2), Err(CodecError::TooLarge { cap_bytes: 2 }));
+    }
+
+    #[test]
+    fn cutting_anywhere_is_noticed_or_gives_a_prefix() {
+        let plain = text(XERIAL_BLOCK_BYTES + 500);
+        for codec in PACKED {
+            let packed = compress(codec, Level::Default, &plain);
+            for cut in 0..packed.len() {
+                match decompress(codec, &packed[..cut], plain.len()) {
+                    Err(CodecError::Corrupt(of)) => assert_eq!(of, codec),
+                    Err(CodecError::TooLarge { .. }) => panic!("{codec:?} grew when cut to {cut}"),
+                    // xerial has no end mark, lz4's may be missing, gzip and zstd read nothing as nothing: the count tells.
+                    Ok(got) => assert!(plain.starts_with(&got), "{codec:?} cut to {cut}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn snappy_comes_raw_or_framed_or_in_several_streams() {
+        let plain = text(5_000);
+        let raw = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
+        assert_eq!(decompress(Codec::Snappy, &raw, MIB), Ok(plain.clone()));
+        let framed = compress(Codec::Snappy, Level::Default, &plain);
+        let twice = [framed.as_slice(), &framed].concat();
+        assert_eq!(decompress(Codec::Snappy, &twice, MIB), Ok([plain.as_slice(), &plain].concat()));
+    }
+
+    #[test]
+    fn snappy_lengths_are_judged_before_they_are_believed() {
+        let corrupt = Err(CodecError::Corrupt(Codec::Snappy));
+        let header = "82534e41505059000000000100000001";
+        for (bytes, expected) in [
+            // A raw block that claims 4 GiB − 1 and holds nothing.
+            ("ffffffff0f", corrupt.clone()),
+            // Framed: a negative block length, one beyond the bytes, a header cut short, a version from the future.
+            (&format!("{header}ffffffff00"), corrupt.clone()),
+            (&format!("{header}7fffffff00"), corrupt.clone()),
+            (&format!("{header}000000"), corrupt.clone()),
+            ("8253 4e41 5050 5900 0000 0001", corrupt.clone()),
+            ("8253 4e41 5050 5900 0000 0001 0000 0002 0000 0001 00", corrupt),
+            (header, Ok(Vec::new())),
+        ] {
+            assert_eq!(decompress(Codec::Snappy, &unhex(bytes), usize::MAX), expected, "{bytes}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(seeded(512))]
+
+        #[test]
+        fn anything_survives_the_round_trip(plain in proptest::collection::vec(any::<u8>(), 0..9_000), codec in 0..5_u8) {
+            let codec = Codec::from_id(codec).unwrap();
+            let packed = compress(codec, Level::Default, &plain);
+            prop_assert_eq!(decompress(codec, &packed, plain.len()), Ok(plain));
+        }
+
+        #[test]
+        fn damage_never_breaks_the_cap(
+            at in any::<prop::sample::Index>(),
+            with in any::<[u8; 3]>(),
+            codec in 1..5_u8,
+        ) {
+            let codec = Codec::from_id(codec).unwrap();
+            let mut packed = compress(codec, Level::Default, &text(70_000));
+            let at = at.index(packed.len() - with.len());
+            packed[at..at + with.len()].copy_from_slice(&with);
+            if let Ok(plain) = decompress(codec, &packed, 80_000) {
+                prop_assert!(plain.len() <= 80_000);
+            }
+        }
+
+        #[test]
+        fn garbage_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300), codec in 1..5_u8) {
+            let _ = decompress(Codec::from_id(codec).unwrap(), &bytes, 4_096);
+        }
+    }
+}

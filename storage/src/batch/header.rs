@@ -103,6 +103,7 @@ impl Attributes {
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
     const DELETE_HORIZON: i16 = 0x40;
+    const DEFINED: i16 = 0x7f;
 
     /// The number in the codec bits, 0 to 7.
     #[must_use]
@@ -161,6 +162,12 @@ impl Attributes {
     #[must_use]
     pub const fn with_delete_horizon(self, on: bool) -> Attributes {
         self.with(Self::DELETE_HORIZON, on)
+    }
+
+    /// Only the bits that Kafka 4.2 defines, which are all that it writes back when it changes a batch.
+    #[must_use]
+    pub const fn defined(self) -> Attributes {
+        Attributes(self.0 & Self::DEFINED)
     }
 
     const fn has(self, bit: i16) -> bool {

@@ -262,3 +262,140 @@ fn take_unsigned(bytes: &mut &[u8], bytes_max: usize) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::{seeded, unhex};
+    use crate::batch::{BatchBuilder, ProducerId};
+    use proptest::prelude::*;
+
+    fn header_with(count: i32) -> BatchHeader {
+        let batch = BatchBuilder::new().base_offset(Offset(10)).record(1_000, None, None).build();
+        BatchHeader { records_count: count, ..BatchHeader::parse(&batch).unwrap() }
+    }
+
+    /// Reads hexadecimal bytes as `count` records; says how many came before the end or the error.
+    fn check(count: i32, body: &str, expected: Result<usize, RecordsError>) {
+        let body = unhex(body);
+        let read = Records::new(&header_with(count), &body)
+            .and_then(|records| records.map(|record| record.map(|_| 1)).sum::<Result<usize, _>>());
+        assert_eq!(read, expected, "{count} records in {body:02x?}");
+    }
+
+    #[test]
+    fn every_length_and_count_is_judged() {
+        let bad = Err(RecordsError::Record { index: 0 });
+        // length 6, attributes, timestamp delta, offset delta, null key, null value, no headers
+        check(1, "0c 00 00 00 01 01 00", Ok(1));
+        check(2, "0c 00 00 00 01 01 00  0c 00 00 02 01 01 00", Ok(2));
+        check(1, "0c 00 00 00 01 01 00  ff", Err(RecordsError::Trailing { bytes: 1 }));
+        check(0, "", Ok(0));
+        check(0, "00", Err(RecordsError::Trailing { bytes: 1 }));
+        check(-1, "", Err(RecordsError::Count(-1)));
+        check(i32::MAX, "0c 00 00 00 01 01 00", Err(RecordsError::Count(i32::MAX)));
+        check(2, "0c 00 00 00 01 01 00  0e 00 00 02 01 01 00", Err(RecordsError::Record { index: 1 }));
+        // A length too short, too long, negative, of six bytes, beyond 32 bits.
+        check(1, "0a 00 00 00 01 01 00", bad);
+        check(1, "0e 00 00 00 01 01 00", bad);
+        check(1, "0b 00 00 00 01 01 00", bad);
+        check(1, "8c 80 80 80 80 00 00 00 00 01 01 00", bad);
+        check(1, "8c 80 80 80 10 00 00 00 01 01 00", bad);
+        check(1, "8c 80 80 80 00 00 00 00 01 01 00", Ok(1));
+        // A key beyond the record, a value beyond it; other negative lengths are null as well, as in Kafka.
+        check(1, "0c 00 00 00 7e 01 00", bad);
+        check(1, "0c 00 00 00 01 04 00", bad);
+        check(1, "0c 00 00 00 03 07 00", Ok(1));
+        // Headers: negative, more than bytes, a null key, a value beyond the record, one that fits.
+        check(1, "0c 00 00 00 01 01 01", bad);
+        check(1, "10 00 00 00 01 01 04 00 01", bad);
+        check(1, "10 00 00 00 01 01 02 01 01", bad);
+        check(1, "10 00 00 00 01 01 02 00 04", bad);
+        check(1, "10 00 00 00 01 01 02 00 01", Ok(1));
+        check(1, "10 00 00 00 01 01 ff ff ff ff 0f", bad);
+    }
+
+    #[test]
+    fn varints_are_kafkas() {
+        for (bytes, expected) in [
+            ("00", Some(0)),
+            ("01", Some(-1)),
+            ("02", Some(1)),
+            ("7f", Some(-64)),
+            ("8001", Some(64)),
+            ("feffffff0f", Some(i32::MAX)),
+            ("ffffffff0f", Some(i32::MIN)),
+            ("ffffffff1f", None),
+            ("8080808080", None),
+            ("80", None),
+            ("", None),
+        ] {
+            assert_eq!(take_varint(&mut unhex(bytes).as_slice()), expected, "{bytes}");
+        }
+        for (bytes, expected) in [
+            ("fe ff ff ff ff ff ff ff ff 01", Some(i64::MAX)),
+            ("ff ff ff ff ff ff ff ff ff 01", Some(i64::MIN)),
+            ("ff ff ff ff ff ff ff ff ff 02", None),
+            ("80 80 80 80 80 80 80 80 80 80 00", None),
+        ] {
+            assert_eq!(take_varlong(&mut unhex(bytes).as_slice()), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn records_speak_in_absolute_terms() {
+        let mut builder = BatchBuilder::new().base_offset(Offset(10)).producer(ProducerId(1), 0, i32::MAX);
+        builder.append(
+            1_000,
+            Some(b"k"),
+            None,
+            &[Header { key: b"\xff", value: None }, Header { key: b"\xff", value: Some(b"") }],
+        );
+        builder.append_at(4, 990, None, Some(b""), &[]);
+        let batch = builder.build();
+        let header = BatchHeader::parse(&batch).unwrap();
+        let body = body(&batch, &header, 0).unwrap();
+        let records: Vec<_> = Records::new(&header, &body).unwrap().map(Result::unwrap).collect();
+        let [first, second] = records.as_slice() else { panic!("two records") };
+        assert_eq!((first.offset, first.timestamp_ms, first.sequence), (Offset(10), 1_000, i32::MAX));
+        assert_eq!((second.offset, second.timestamp_ms, second.sequence), (Offset(14), 990, 3));
+        assert_eq!((first.key, first.value), (Some(b"k".as_slice()), None));
+        assert_eq!((second.key, second.value), (None, Some(b"".as_slice())));
+        let headers: Vec<_> = first.headers.clone().collect();
+        assert_eq!(
+            headers,
+            [Header { key: b"\xff", value: None }, Header { key: b"\xff", value: Some(b"") }]
+        );
+        assert_eq!((first.headers.len(), second.headers.len()), (2, 0));
+        assert_eq!((header.next_offset(), header.max_timestamp_ms), (Offset(15), 1_000));
+    }
+
+    #[test]
+    fn cutting_the_body_anywhere_is_noticed() {
+        let headers = [Header { key: b"name", value: Some(b"value") }];
+        let mut builder = BatchBuilder::new();
+        for index in 0..3 {
+            builder.append(index, Some(b"key"), Some(&[7; 70]), &headers);
+        }
+        let batch = builder.build();
+        let header = BatchHeader::parse(&batch).unwrap();
+        let body = body(&batch, &header, 0).unwrap();
+        for cut in 0..body.len() {
+            let outcome =
+                Records::new(&header, &body[..cut]).map(|records| records.filter(Result::is_err).count());
+            assert!(matches!(outcome, Err(RecordsError::Count(3)) | Ok(1)), "cut to {cut}: {outcome:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(seeded(2_000))]
+
+        #[test]
+        fn garbage_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in -1..30) {
+            if let Ok(records) = Records::new(&header_with(count), &bytes) {
+                let parts: usize = records.flatten().map(|record| 1 + record.headers.count()).sum();
+                prop_assert!(parts <= bytes.len() / 2);
+            }
+        }
+    }
+}

@@ -361,7 +361,7 @@ pub fn restamp(batch: &mut [u8], stamp: Stamp) {
     let head = head_of(batch);
     let old = *head;
     let header = BatchHeader::parse(&old).expect("a validated batch has a good header");
-    let attributes = header.attributes.with_timestamp_type(stamp.timestamp_type);
+    let attributes = header.attributes.defined().with_timestamp_type(stamp.timestamp_type);
     put(head, ATTRIBUTES_AT, attributes.0.to_be_bytes());
     put(head, MAX_TIMESTAMP_AT, stamp.max_timestamp_ms.to_be_bytes());
     let crc = crc::after_header_change(header.crc, &old, head, records_bytes);
