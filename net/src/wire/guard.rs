@@ -5,6 +5,7 @@
 //! from Kafka's message schemas by `guard/generate.py`, and nothing of what a message means.
 
 mod requests;
+pub mod sample;
 mod schema;
 
 use std::fmt;
