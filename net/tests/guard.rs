@@ -12,7 +12,7 @@ use hayate_net::wire::codec::decode_request;
 use hayate_net::wire::guard::{self, GuardFault, sample};
 use hayate_net::wire::produce;
 use hayate_net::wire::table::{APIS, Api, Versions};
-use kafka_protocol::messages::{ApiKey, RequestKind};
+use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
 use proptest::prelude::*;
 
 thread_local! {
@@ -47,6 +47,9 @@ fn counted<T>(run: impl FnOnce() -> T) -> (T, u64) {
     (result, ALLOCATED_BYTES.with(Cell::get) - before)
 }
 
+/// Random bodies that are tried of each kind in each version.
+const SEEDS: u64 = 60;
+
 /// A small generator of our own, so that a failure names the seed that it comes from.
 struct Dice(u64);
 
@@ -66,6 +69,14 @@ fn every_version() -> impl Iterator<Item = (&'static Api, i16)> {
 
 fn body(api: &Api, version: i16, dice: &mut Dice) -> Vec<u8> {
     sample::request_body(api.key, version, &mut |bound| dice.below(bound)).expect("a decodable version")
+}
+
+fn response_body(api: &Api, version: i16, dice: &mut Dice) -> Vec<u8> {
+    sample::response_body(api.key, version, &mut |bound| dice.below(bound)).expect("a decodable version")
+}
+
+fn crates_key(api_key: i16) -> ApiKey {
+    ApiKey::try_from(api_key).expect("a key of the decoder's")
 }
 
 fn head(api_key: i16, api_version: i16) -> RequestHead {
@@ -90,17 +101,15 @@ fn decode_within_bounds(api_key: i16, api_version: i16, body: &[u8]) -> Result<R
 }
 
 #[test]
-fn every_valid_body_passes_and_is_decoded_whole_within_the_bound() {
-    let mut bodies = 0;
+fn every_valid_request_passes_and_is_decoded_whole_within_the_bound() {
     for (api, version) in every_version() {
-        for seed in 0..60 {
+        for seed in 0..SEEDS {
             let bytes = body(api, version, &mut Dice(seed));
             let report = guard::check(api.key, version, &bytes, u64::MAX);
             let report =
                 report.unwrap_or_else(|error| panic!("{} v{version} seed {seed}: {error}", api.name));
             let mut rest = Bytes::from(bytes.clone());
-            let key = ApiKey::try_from(api.key).expect("a key of the decoder's");
-            let (decoded, taken) = counted(|| RequestKind::decode(key, &mut rest, version));
+            let (decoded, taken) = counted(|| RequestKind::decode(crates_key(api.key), &mut rest, version));
             let decoded =
                 decoded.unwrap_or_else(|error| panic!("{} v{version} seed {seed}: {error:?}", api.name));
             assert!(rest.is_empty(), "{} v{version} seed {seed}: the decoder leaves bytes", api.name);
@@ -108,10 +117,41 @@ fn every_valid_body_passes_and_is_decoded_whole_within_the_bound() {
             let mut again = BytesMut::new();
             decoded.encode(&mut again, version).expect("what was decoded can be encoded");
             assert_eq!(again, bytes, "{} v{version} seed {seed}", api.name);
-            bodies += 1;
         }
     }
-    println!("{bodies} bodies of {} kinds", APIS.iter().filter(|api| api.versions().is_some()).count());
+}
+
+#[test]
+fn every_valid_response_passes_and_is_decoded_whole_within_the_bound() {
+    for (api, version) in every_version() {
+        for seed in 0..SEEDS {
+            let bytes = response_body(api, version, &mut Dice(seed));
+            let report = guard::check_response(api.key, version, &bytes, u64::MAX);
+            let report =
+                report.unwrap_or_else(|error| panic!("{} v{version} seed {seed}: {error}", api.name));
+            let mut rest = Bytes::from(bytes.clone());
+            let (decoded, taken) = counted(|| ResponseKind::decode(crates_key(api.key), &mut rest, version));
+            let decoded =
+                decoded.unwrap_or_else(|error| panic!("{} v{version} seed {seed}: {error:?}", api.name));
+            assert!(rest.is_empty(), "{} v{version} seed {seed}: the decoder leaves bytes", api.name);
+            assert!(taken <= report.decoded_bytes_max, "{} v{version}: {taken} > {report:?}", api.name);
+            let mut again = BytesMut::new();
+            decoded.encode(&mut again, version).expect("what was decoded can be encoded");
+            assert_eq!(again, bytes, "{} v{version} seed {seed}", api.name);
+        }
+    }
+}
+
+#[test]
+fn a_response_cut_anywhere_is_refused() {
+    for (api, version) in every_version() {
+        let whole = response_body(api, version, &mut Dice(3));
+        for length in 0..whole.len() {
+            let (cut, taken) =
+                counted(|| guard::check_response(api.key, version, &whole[..length], u64::MAX));
+            assert!(cut.is_err() && taken == 0, "{} v{version} cut at {length}", api.name);
+        }
+    }
 }
 
 #[test]
@@ -201,8 +241,7 @@ fn unknown_tags_are_counted_too() {
 /// Bytes that the decoder alone asks for, of a body that it accepts.
 fn decode_unguarded(api_key: i16, api_version: i16, body: &[u8]) -> u64 {
     let mut body = Bytes::copy_from_slice(body);
-    let key = ApiKey::try_from(api_key).expect("a key of the decoder's");
-    let (decoded, taken) = counted(|| RequestKind::decode(key, &mut body, api_version));
+    let (decoded, taken) = counted(|| RequestKind::decode(crates_key(api_key), &mut body, api_version));
     decoded.expect("a valid body");
     taken
 }

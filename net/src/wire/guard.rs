@@ -5,6 +5,7 @@
 //! from Kafka's message schemas by `guard/generate.py`, and nothing of what a message means.
 
 mod requests;
+mod responses;
 pub mod sample;
 mod schema;
 
@@ -122,6 +123,20 @@ pub(super) fn request_versions(api_key: i16) -> Option<Versions> {
 /// The first flexible version (KIP-482) of a request kind that can be decoded.
 pub(super) fn request_flexible_since(api_key: i16) -> Option<i16> {
     requests::message(api_key).map(|message| message.flexible_since).filter(|since| *since != schema::NEVER)
+}
+
+/// Checks a response's body, on the side that reads answers: the peer may be any cluster.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_response(
+    api_key: i16,
+    api_version: i16,
+    body: &[u8],
+    decoded_bytes_limit: u64,
+) -> Result<GuardReport, GuardError> {
+    let message = responses::message(api_key).ok_or(whole_body(GuardFault::UnknownApiKey))?;
+    walk(message, api_version, body, decoded_bytes_limit)
 }
 
 fn walk(

@@ -2,7 +2,7 @@
 """Writes the guard's schema tables from Kafka's message schemas.
 
 Usage: generate.py FOLDER, with the `common/message` folder of an unpacked kafka-clients 4.1.0 jar (the release that the
-pinned kafka-protocol crate is generated from). Rewrites requests/*.rs beside this file; run rustfmt afterwards.
+pinned kafka-protocol crate is generated from). Rewrites requests/*.rs and responses/*.rs beside this file; run rustfmt afterwards.
 The tables are checked in, so a build needs neither this script nor the schemas.
 """
 
@@ -157,7 +157,7 @@ def main():
     source = pathlib.Path(sys.argv[1])
     here = pathlib.Path(__file__).parent
     loaded = [load(p) for p in sorted(source.glob("*.json"))]
-    for kind in ["request"]:
+    for kind in ["request", "response"]:
         by_key = {m["apiKey"]: m for m in loaded if m and m["type"] == kind}
         folder = here / f"{kind}s"
         folder.mkdir(exist_ok=True)

@@ -1,18 +1,26 @@
-//! Random valid request bodies, made from the guard's own schemas: for tests, fuzzers and load that need every kind in
+//! Random valid bodies of requests and responses, made from the guard's own schemas: for tests, fuzzers and load that need every kind in
 //! every version. Draws only from the source that the caller hands in, so a seed replays. Knows nothing of what a body
 //! means: numbers and names are noise.
 
-use super::schema::{Field, Shape};
-use crate::wire::table;
+use super::schema::{Field, Message, Shape};
 
-/// A body of this kind and version that the guard passes and the decoder reads, or `None` when there is none.
+/// A request body of this kind and version that the guard passes and the decoder reads, or `None` when there is none.
 /// `below(n)` draws a number in `0..n`.
 pub fn request_body(api_key: i16, api_version: i16, below: &mut dyn FnMut(u32) -> u32) -> Option<Vec<u8>> {
-    let versions = table::api(api_key)?.versions()?;
-    let message = super::requests::message(api_key)?;
-    let flexible = api_version >= message.flexible_since;
-    let mut sample = Sample { body: Vec::new(), version: api_version, flexible, below };
-    versions.contains(api_version).then(|| sample.fields(message.fields))?;
+    body(super::requests::message(api_key)?, api_version, below)
+}
+
+/// [`request_body`] for responses.
+pub fn response_body(api_key: i16, api_version: i16, below: &mut dyn FnMut(u32) -> u32) -> Option<Vec<u8>> {
+    body(super::responses::message(api_key)?, api_version, below)
+}
+
+fn body(message: &Message, version: i16, below: &mut dyn FnMut(u32) -> u32) -> Option<Vec<u8>> {
+    if !(message.version_min..=message.version_max).contains(&version) {
+        return None;
+    }
+    let mut sample = Sample { body: Vec::new(), version, flexible: version >= message.flexible_since, below };
+    sample.fields(message.fields);
     Some(sample.body)
 }
 
