@@ -3,7 +3,7 @@
 //!
 //! The checks and their order are those of Apache Kafka 4.2: `ProduceRequest.validateRecords`, `UnifiedLog`'s analysis of an append
 //! and `LogValidator`. Kafka also decodes every record; here that happens only where the rules ask for it ([`Depth::Records`]) or
-//! where the header contradicts itself. What that gives up: a producer that lies about its records under a valid checksum is found
+//! where the header's timestamps are in doubt. What that gives up: a producer that lies about its records under a valid checksum is found
 //! out by its consumers, not by the broker.
 
 use super::crc;
@@ -203,10 +203,9 @@ pub fn validate(records: &[u8], rules: &ProduceRules, now_ms: i64) -> Result<Val
     let codec = header.codec().ok_or(BatchError::UnknownCodec(header.attributes.codec_id()))?;
     check_counts(&header)?;
     check_producer(&header)?;
-    let facts = if must_decode(&header, rules) {
+    let facts = if must_decode(&header, rules, now_ms) {
         check_records(batch, &header, rules, now_ms)?
     } else {
-        check_header_times(&header, rules, now_ms)?;
         Facts { max_timestamp_ms: header.max_timestamp_ms, gapless: true }
     };
     let target = rules.codec.unwrap_or(codec);
@@ -280,12 +279,13 @@ fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
     Ok(())
 }
 
-/// A greatest timestamp before the first one is wrong, and Kafka would correct it: then only the records tell.
-fn must_decode(header: &BatchHeader, rules: &ProduceRules) -> bool {
-    let contradiction = header.timestamp_type() == TimestampType::CreateTime
-        && rules.timestamp_type == TimestampType::CreateTime
-        && header.max_timestamp_ms < header.base_timestamp_ms;
-    rules.depth == Depth::Records || rules.compacted || contradiction
+/// Besides the rules, a header that is in doubt: Kafka goes by the records' timestamps and corrects the header's.
+fn must_decode(header: &BatchHeader, rules: &ProduceRules, now_ms: i64) -> bool {
+    let max_is_late = header.timestamp_type() == TimestampType::LogAppendTime
+        || rules.timestamp_type == TimestampType::LogAppendTime
+        || header.max_timestamp_ms >= header.base_timestamp_ms;
+    let trusted = max_is_late && check_header_times(header, rules, now_ms).is_ok();
+    rules.depth == Depth::Records || rules.compacted || !trusted
 }
 
 /// What the records say, or the header on their behalf.
@@ -318,7 +318,7 @@ fn check_time(
     if in_range { Ok(()) } else { Err(BatchError::Timestamp { timestamp_ms }) }
 }
 
-/// Looks at each record. A record's wrong time outranks a missing key, as in Kafka's `processRecordErrors`.
+/// Looks at each record. As in Kafka, unreadable records outrank a wrong time, and that outranks a missing key.
 fn check_records(
     batch: &[u8],
     header: &BatchHeader,
@@ -327,18 +327,18 @@ fn check_records(
 ) -> Result<Facts, BatchError> {
     let body = body(batch, header, rules.unpacked_bytes_max).map_err(BatchError::Records)?;
     let mut facts = Facts { max_timestamp_ms: NO_TIMESTAMP_MS, gapless: true };
-    let mut no_key = None;
+    let (mut no_key, mut bad_time) = (Ok(()), Ok(()));
     for (index, record) in (0..).zip(Records::new(header, &body).map_err(BatchError::Records)?) {
         let record = record.map_err(BatchError::Records)?;
         if rules.compacted && record.key.is_none() {
-            no_key = no_key.or(Some(BatchError::NoKey { index }));
+            no_key = no_key.and(Err(BatchError::NoKey { index }));
             continue;
         }
-        check_time(header, rules, record.timestamp_ms, now_ms)?;
+        bad_time = bad_time.and(check_time(header, rules, record.timestamp_ms, now_ms));
         facts.max_timestamp_ms = facts.max_timestamp_ms.max(record.timestamp_ms);
         facts.gapless &= record.offset == header.base_offset.plus(i64::from(index));
     }
-    no_key.map_or(Ok(facts), Err)
+    bad_time.and(no_key).map(|()| facts)
 }
 
 fn stamp_for(header: &BatchHeader, rules: &ProduceRules, facts: &Facts, now_ms: i64) -> Option<Stamp> {
