@@ -4,10 +4,9 @@
 
 use super::compress::{Level, decompress};
 use super::header::{Codec, HEADER_BYTES, set_base_offset, set_partition_leader_epoch};
-use super::recompress::recompress;
 use super::scan::verify;
 use super::tests::unhex;
-use super::validate::{Depth, ProduceRules, restamp, validate};
+use super::validate::{Depth, ProduceRules, recompressed, restamp, validate};
 use super::{BatchHeader, LeaderEpoch, Offset, TimestampType};
 
 const VERDICTS: &str = include_str!("testdata/produce_verdicts.txt");
@@ -77,8 +76,8 @@ fn append(produced: &[u8], rules: &ProduceRules) -> Verdict {
         Err(error) => return Verdict::Error(error.code()),
     };
     let mut batch = produced[..valid.header.total_bytes()].to_vec();
-    if let Some(codec) = valid.recompress {
-        batch = recompress(&batch, codec, Level::Default, rules.unpacked_bytes_max).unwrap().to_vec();
+    if let Some(rewritten) = recompressed(&batch, &valid, rules, Level::Default).unwrap() {
+        batch = rewritten.to_vec();
     }
     if let Some(stamp) = valid.stamp {
         restamp(&mut batch, stamp);

@@ -6,11 +6,15 @@
 //! where the header's timestamps are in doubt. What that gives up: a producer that lies about its records under a valid checksum is found
 //! out by its consumers, not by the broker.
 
+use bytes::Bytes;
+
+use super::compress::Level;
 use super::crc;
 use super::header::{
     ATTRIBUTES_AT, BatchHeader, CRC_AT, Codec, HEADER_BYTES, LENGTH_AT, LOG_OVERHEAD_BYTES, MAGIC, MAGIC_AT,
     MAX_TIMESTAMP_AT, TimestampType, head_of, put,
 };
+use super::recompress::recompress;
 use super::records::{Records, RecordsError, body};
 use super::{NO_TIMESTAMP_MS, Offset};
 
@@ -171,7 +175,7 @@ pub struct ValidBatch {
     pub header: BatchHeader,
     /// Change in place with [`restamp`] (after recompression, if both are asked for).
     pub stamp: Option<Stamp>,
-    /// Write anew with [`recompress`](super::recompress::recompress) and this codec, then compare the size with the limit again.
+    /// Write anew with this codec: [`recompressed`].
     pub recompress: Option<Codec>,
 }
 
@@ -350,6 +354,26 @@ fn stamp_for(header: &BatchHeader, rules: &ProduceRules, facts: &Facts, now_ms: 
     (!same).then_some(Stamp { timestamp_type: rules.timestamp_type, max_timestamp_ms })
 }
 
+/// The batch that `valid` asks to be written anew with another codec; `None` when it stays as it is.
+///
+/// `batch` is the first `header.total_bytes()` bytes of what was validated.
+///
+/// # Errors
+/// [`BatchError::Records`] when its records cannot be read, [`BatchError::TooLarge`] when it outgrew `max.message.bytes`.
+pub fn recompressed(
+    batch: &[u8],
+    valid: &ValidBatch,
+    rules: &ProduceRules,
+    level: Level,
+) -> Result<Option<Bytes>, BatchError> {
+    let Some(codec) = valid.recompress else { return Ok(None) };
+    let rewritten = recompress(batch, codec, level, rules.unpacked_bytes_max).map_err(BatchError::Records)?;
+    if rewritten.len() > rules.batch_bytes_max {
+        return Err(BatchError::TooLarge { batch_bytes: rewritten.len(), max_bytes: rules.batch_bytes_max });
+    }
+    Ok(Some(rewritten))
+}
+
 /// Sets timestamp type and greatest timestamp of the batch that `batch` holds, and repairs its CRC without reading the records.
 ///
 /// `batch` is one whole batch with a valid CRC; with a wrong one, the new CRC is wrong as well.
@@ -374,4 +398,102 @@ pub fn restamp(batch: &mut [u8], stamp: Stamp) {
 /// As [`restamp`].
 pub fn rewrite_log_append_time(batch: &mut [u8], now_ms: i64) {
     restamp(batch, Stamp { timestamp_type: TimestampType::LogAppendTime, max_timestamp_ms: now_ms });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::scan::verify;
+    use crate::batch::tests::seeded;
+    use crate::batch::{BatchBuilder, ProducerId};
+    use proptest::prelude::*;
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn sample(codec: Codec, value_bytes: usize) -> Vec<u8> {
+        BatchBuilder::new()
+            .codec(codec)
+            .producer(ProducerId(4), 0, 0)
+            .record(NOW_MS, Some(b"key"), Some(&vec![b'v'; value_bytes]))
+            .record(NOW_MS - 5, Some(b"key"), None)
+            .build()
+            .to_vec()
+    }
+
+    #[test]
+    fn cutting_anywhere_leaves_no_batch() {
+        let batch = sample(Codec::None, 300);
+        for cut in 0..batch.len() {
+            assert_eq!(
+                validate(&batch[..cut], &ProduceRules::default(), NOW_MS),
+                Err(BatchError::NoBatch),
+                "{cut}"
+            );
+        }
+        assert!(validate(&batch, &ProduceRules::default(), NOW_MS).unwrap().is_unchanged());
+    }
+
+    #[test]
+    fn log_append_time_equals_summing_it_all_again() {
+        for codec in Codec::ALL {
+            for value_bytes in [0, 1, 100, 70_000] {
+                let mut batch = sample(codec, value_bytes);
+                rewrite_log_append_time(&mut batch, NOW_MS + 9);
+                let header = BatchHeader::parse(&batch).unwrap();
+                assert_eq!(verify(&header, &batch), Ok(()));
+                assert_eq!(
+                    (header.timestamp_type(), header.max_timestamp_ms),
+                    (TimestampType::LogAppendTime, NOW_MS + 9)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_may_outgrow_the_limit_when_it_is_unpacked() {
+        let batch = sample(Codec::Zstd, 5_000);
+        let run = |batch_bytes_max, unpacked_bytes_max| {
+            let rules = ProduceRules {
+                batch_bytes_max,
+                unpacked_bytes_max,
+                codec: Some(Codec::None),
+                ..ProduceRules::default()
+            };
+            let valid = validate(&batch, &rules, NOW_MS)?;
+            recompressed(&batch, &valid, &rules, Level::Default)
+        };
+        assert!(run(6_000, 6_000).unwrap().is_some_and(|plain| plain.len() > 5_000));
+        assert_eq!(run(5_000, 6_000).unwrap_err().code(), 10);
+        assert_eq!(run(6_000, 5_000).unwrap_err().code(), 87);
+        let rules = ProduceRules::default();
+        let valid = validate(&batch, &rules, NOW_MS).unwrap();
+        assert_eq!(recompressed(&batch, &valid, &rules, Level::Default), Ok(None));
+    }
+
+    proptest! {
+        #![proptest_config(seeded(3_000))]
+
+        #[test]
+        fn any_damage_gets_a_verdict(
+            codec in 0..5_u8,
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            mend in any::<bool>(),
+            compacted in any::<bool>(),
+        ) {
+            let mut batch = sample(Codec::from_id(codec).unwrap(), 200);
+            damage.iter().for_each(|(at, value)| *at.get_mut(&mut batch) = *value);
+            if mend {
+                let crc = crc::batch_crc(&batch);
+                batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+            }
+            let rules = ProduceRules { compacted, unpacked_bytes_max: 10_000, ..ProduceRules::default() };
+            if let Ok(valid) = validate(&batch, &rules, NOW_MS) {
+                prop_assert_eq!(valid.header.total_bytes(), batch.len());
+                if let Some(stamp) = valid.stamp {
+                    restamp(&mut batch, stamp);
+                    prop_assert_eq!(verify(&BatchHeader::parse(&batch).unwrap(), &batch), Ok(()));
+                }
+            }
+        }
+    }
 }
