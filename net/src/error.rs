@@ -7,12 +7,12 @@ use std::fmt;
 use crate::wire::guard::GuardError;
 
 macro_rules! error_codes {
-    ($($variant:ident = $code:literal, $name:literal, $retriable:literal;)*) => {
+    ($($(#[$attribute:meta])* $variant:ident = $code:literal, $name:literal, $retriable:literal;)*) => {
         /// An error code of the Kafka protocol; `i16` on the wire.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(i16)]
         pub enum ErrorCode {
-            $(#[doc = concat!("`", $name, "`")] $variant = $code,)*
+            $(#[doc = concat!("`", $name, "`")] $(#[$attribute])* $variant = $code,)*
         }
 
         impl ErrorCode {
@@ -46,7 +46,7 @@ macro_rules! error_codes {
 
 error_codes! {
     UnknownServerError = -1, "UNKNOWN_SERVER_ERROR", false;
-    None = 0, "NONE", false;
+    #[default] None = 0, "NONE", false;
     OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE", false;
     CorruptMessage = 2, "CORRUPT_MESSAGE", true;
     UnknownTopicOrPartition = 3, "UNKNOWN_TOPIC_OR_PARTITION", true;

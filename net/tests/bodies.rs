@@ -2,7 +2,7 @@
 //! records neither copied on their way in nor on their way out.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hayate_net::error::WireError;
+use hayate_net::error::{ErrorCode, WireError};
 use hayate_net::wire::fetch::{
     self, AbortedTransaction, EpochEnd, FetchResponse, FetchedPartition, FetchedTopic,
 };
@@ -50,6 +50,10 @@ impl Dice {
 
     fn list<T>(&mut self, value: impl Fn(&mut Self) -> T) -> Vec<T> {
         (0..self.below(4)).map(|_| value(self)).collect()
+    }
+
+    fn error(&mut self) -> ErrorCode {
+        ErrorCode::ALL[self.below(ErrorCode::ALL.len() as u32) as usize]
     }
 
     fn topic(&mut self, by_id: bool) -> TopicRef {
@@ -187,7 +191,7 @@ fn produce_counts_are_held_against_the_bytes_that_remain() {
 fn produce_response(dice: &mut Dice, by_id: bool) -> ProduceResponse {
     let partition = |dice: &mut Dice| PartitionOutcome {
         index: dice.i32(),
-        error_code: dice.below(134) as i16,
+        error: dice.error(),
         base_offset: dice.i64(),
         log_append_time_ms: dice.i64(),
         log_start_offset: dice.i64(),
@@ -217,7 +221,7 @@ fn crates_produce_response(ours: &ProduceResponse) -> messages::ProduceResponse 
         });
         produce_response::PartitionProduceResponse::default()
             .with_index(ours.index)
-            .with_error_code(ours.error_code)
+            .with_error_code(ours.error.code())
             .with_base_offset(ours.base_offset)
             .with_log_append_time_ms(ours.log_append_time_ms)
             .with_log_start_offset(ours.log_start_offset)
@@ -260,7 +264,10 @@ fn produce_responses_are_the_crates_bytes() {
 #[test]
 fn a_produce_response_that_its_version_cannot_carry_is_refused() {
     let named = |topic| ProduceResponse {
-        topics: vec![TopicOutcome { topic, partitions: vec![PartitionOutcome::failed(0, 3)] }],
+        topics: vec![TopicOutcome {
+            topic,
+            partitions: vec![PartitionOutcome::failed(0, ErrorCode::UnknownTopicOrPartition)],
+        }],
         ..ProduceResponse::default()
     };
     let by_name = named(TopicRef::Name(str_bytes("t")));
@@ -275,7 +282,7 @@ fn a_produce_response_that_its_version_cannot_carry_is_refused() {
 fn fetch_response(dice: &mut Dice, version: i16) -> FetchResponse {
     let partition = |dice: &mut Dice| FetchedPartition {
         index: dice.i32(),
-        error_code: dice.below(134) as i16,
+        error: dice.error(),
         high_watermark: dice.i64(),
         last_stable_offset: dice.i64(),
         log_start_offset: dice.i64(),
@@ -290,7 +297,7 @@ fn fetch_response(dice: &mut Dice, version: i16) -> FetchResponse {
     };
     FetchResponse {
         throttle_time_ms: dice.i32(),
-        error_code: dice.below(134) as i16,
+        error: dice.error(),
         session_id: if version >= 7 { dice.i32() } else { 0 },
         topics: dice
             .list(|dice| FetchedTopic { topic: dice.topic(version >= 13), partitions: dice.list(partition) }),
@@ -320,7 +327,7 @@ fn crates_fetched_partition(ours: &FetchedPartition) -> fetch_response::Partitio
     });
     fetch_response::PartitionData::default()
         .with_partition_index(ours.index)
-        .with_error_code(ours.error_code)
+        .with_error_code(ours.error.code())
         .with_high_watermark(ours.high_watermark)
         .with_last_stable_offset(ours.last_stable_offset)
         .with_log_start_offset(ours.log_start_offset)
@@ -349,7 +356,7 @@ fn crates_fetch_response(ours: &FetchResponse) -> messages::FetchResponse {
     });
     messages::FetchResponse::default()
         .with_throttle_time_ms(ours.throttle_time_ms)
-        .with_error_code(ours.error_code)
+        .with_error_code(ours.error.code())
         .with_session_id(ours.session_id)
         .with_responses(topics.collect())
         .with_node_endpoints(endpoints.collect())
@@ -412,7 +419,7 @@ fn what_a_fetch_version_cannot_carry_is_refused() {
     assert!(matches!(fetch::encode_response(1, 10, one(elsewhere)), Err(WireError::Unencodable { .. })));
     let session = FetchResponse { session_id: 4, ..FetchResponse::default() };
     assert!(matches!(fetch::encode_response(1, 6, session), Err(WireError::Unencodable { .. })));
-    let by_name = one(FetchedPartition::failed(0, 3));
+    let by_name = one(FetchedPartition::failed(0, ErrorCode::UnknownTopicOrPartition));
     assert!(matches!(fetch::encode_response(1, 13, by_name), Err(WireError::Unencodable { .. })));
     assert!(matches!(
         fetch::encode_response(1, 3, FetchResponse::default()),

@@ -10,7 +10,7 @@ use super::codec;
 use super::produce::{LeaderHint, NodeEndpoint, write_endpoints, write_leader, write_topic_ref};
 use super::topic::TopicRef;
 use super::writer::Writer;
-use crate::error::WireError;
+use crate::error::{ErrorCode, WireError};
 
 /// First version that is answered here.
 pub const VERSION_MIN: i16 = 4;
@@ -33,8 +33,8 @@ pub fn parse(api_version: i16, body: Bytes) -> Result<FetchRequest, WireError> {
 pub struct FetchResponse {
     /// How long the consumer was held back for its quota.
     pub throttle_time_ms: i32,
-    /// Error of the whole request, 0 for none; sent from version 7.
-    pub error_code: i16,
+    /// Error of the whole request; sent from version 7.
+    pub error: ErrorCode,
     /// The fetch session, 0 for none; sent from version 7, and must be 0 below.
     pub session_id: i32,
     /// What was read.
@@ -57,8 +57,8 @@ pub struct FetchedTopic {
 pub struct FetchedPartition {
     /// The partition.
     pub index: i32,
-    /// Error code, 0 for none.
-    pub error_code: i16,
+    /// What went wrong, if anything.
+    pub error: ErrorCode,
     /// High watermark; −1 after an error.
     pub high_watermark: i64,
     /// Last stable offset; −1 when unknown.
@@ -84,7 +84,7 @@ impl FetchedPartition {
     pub fn empty(index: i32) -> Self {
         Self {
             index,
-            error_code: 0,
+            error: ErrorCode::None,
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
@@ -98,8 +98,8 @@ impl FetchedPartition {
     }
 
     /// A partition that could not be read.
-    pub fn failed(index: i32, error_code: i16) -> Self {
-        Self { error_code, ..Self::empty(index) }
+    pub fn failed(index: i32, error: ErrorCode) -> Self {
+        Self { error, ..Self::empty(index) }
     }
 }
 
@@ -161,7 +161,7 @@ impl Rope {
     fn response(&mut self, response: FetchResponse) -> Result<(), WireError> {
         self.writer.i32(response.throttle_time_ms);
         if self.version >= 7 {
-            self.writer.i16(response.error_code);
+            self.writer.i16(response.error.code());
             self.writer.i32(response.session_id);
         } else if response.session_id != 0 {
             return Err(codec::unencodable("fetch session below version 7"));
@@ -190,7 +190,7 @@ impl Rope {
 
     fn partition(&mut self, partition: FetchedPartition) -> Result<(), WireError> {
         self.writer.i32(partition.index);
-        self.writer.i16(partition.error_code);
+        self.writer.i16(partition.error.code());
         self.writer.i64(partition.high_watermark);
         self.writer.i64(partition.last_stable_offset);
         if self.version >= 5 {

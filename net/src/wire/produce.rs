@@ -15,7 +15,7 @@ use super::guard::{GuardError, GuardFault};
 use super::reader::{ReadError, Reader};
 use super::topic::TopicRef;
 use super::writer::Writer;
-use crate::error::WireError;
+use crate::error::{ErrorCode, WireError};
 
 /// First version that is parsed here.
 pub const VERSION_MIN: i16 = 3;
@@ -217,8 +217,8 @@ pub struct TopicOutcome {
 pub struct PartitionOutcome {
     /// The partition.
     pub index: i32,
-    /// Error code, 0 for none.
-    pub error_code: i16,
+    /// What went wrong, if anything.
+    pub error: ErrorCode,
     /// Offset of the first record; −1 after an error.
     pub base_offset: i64,
     /// When the broker stamped the records; −1 unless it does.
@@ -236,14 +236,14 @@ pub struct PartitionOutcome {
 impl PartitionOutcome {
     /// An outcome without an error.
     pub fn appended(index: i32, base_offset: i64, log_append_time_ms: i64, log_start_offset: i64) -> Self {
-        Self { base_offset, log_append_time_ms, log_start_offset, ..Self::failed(index, 0) }
+        Self { base_offset, log_append_time_ms, log_start_offset, ..Self::failed(index, ErrorCode::None) }
     }
 
     /// An outcome that is an error and nothing else.
-    pub fn failed(index: i32, error_code: i16) -> Self {
+    pub fn failed(index: i32, error: ErrorCode) -> Self {
         Self {
             index,
-            error_code,
+            error,
             base_offset: -1,
             log_append_time_ms: -1,
             log_start_offset: -1,
@@ -332,7 +332,7 @@ fn write_topic(writer: &mut Writer, version: i16, topic: &TopicOutcome) -> Resul
 
 fn write_partition(writer: &mut Writer, version: i16, partition: &PartitionOutcome) -> Result<(), WireError> {
     writer.i32(partition.index);
-    writer.i16(partition.error_code);
+    writer.i16(partition.error.code());
     writer.i64(partition.base_offset);
     writer.i64(partition.log_append_time_ms);
     if version >= 5 {
