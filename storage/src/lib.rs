@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
+pub mod disk;
 pub mod epochs;
 pub mod index;
 pub mod names;

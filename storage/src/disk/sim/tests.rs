@@ -1,0 +1,1 @@
+//! What a simulated disk does beyond answering: crashes, faults and their limits.
