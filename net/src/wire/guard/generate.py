@@ -145,11 +145,13 @@ def write_index(path, kind, by_key):
     text += "".join(f"mod {name};\n" for name in names)
     text += "\nuse super::schema::Message;\n\n"
     text += f"/// The schema of the {kind} kind with this API key, if the decoder has it.\n"
-    text += "pub(super) fn message(api_key: i16) -> Option<&'static Message> {\n    Some(match api_key {\n"
-    for key in sorted(by_key):
-        family, name = by_key[key]
-        text += f"        {key} => &{family}::{snake(name).upper()},\n"
-    text += "        _ => return None,\n    })\n}\n"
+    text += "pub(super) fn message(api_key: i16) -> Option<&'static Message> {\n"
+    text += "    *MESSAGES.get(usize::try_from(api_key).ok()?)?\n}\n\n"
+    text += "/// By API key.\nconst MESSAGES: &[Option<&Message>] = &[\n"
+    for key in range(max(by_key) + 1):
+        family, name = by_key.get(key, (None, None))
+        text += f"    Some(&{family}::{snake(name).upper()}),\n" if family else "    None,\n"
+    text += "];\n"
     path.write_text(text)
 
 
