@@ -6,6 +6,7 @@
 //! that a KRaft snapshot can be taken over or handed out.
 //! Design: KIP-500, KIP-595, KIP-630, KIP-631; Kafka's `metadata` module.
 
+pub mod controller;
 pub mod image;
 pub mod records;
 pub mod snapshot;
