@@ -7,3 +7,5 @@ pub mod disk;
 pub mod epochs;
 pub mod index;
 pub mod names;
+pub mod producers;
+pub mod retention;
