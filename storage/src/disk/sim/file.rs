@@ -195,8 +195,9 @@ impl FileState {
         for flying in &self.flying {
             let read = pos / SECTOR_BYTES as u64..(pos + buf.len() as u64) / SECTOR_BYTES as u64;
             let written = flying.extent.sectors();
+            let new_of_two = sim.random_below(3);
             for sector in read.start.max(written.start)..read.end.min(written.end) {
-                if sim.chance(1, 2) {
+                if sim.chance(new_of_two, 2) {
                     let content = mixed.get_or_insert_with(|| self.visible.clone());
                     content.write_sector(&flying.extent, sector);
                 }
