@@ -121,7 +121,12 @@ mod tests {
 
     /// Property tests draw from a fixed seed, so that a failure shows again.
     pub(crate) fn seeded(cases: u32) -> Config {
-        Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(0x68_61_79_61_74_65), ..Config::default() }
+        Config {
+            cases,
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(0x68_61_79_61_74_65),
+            ..Config::default()
+        }
     }
 
     /// The bytes of a hexadecimal fixture; white space is skipped.

@@ -2,10 +2,18 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod chunk;
 pub mod config;
 pub mod disk;
 pub mod epochs;
+pub mod error;
 pub mod index;
+pub mod log;
+pub mod mutants;
 pub mod names;
 pub mod producers;
+pub mod recovery;
 pub mod retention;
+mod segment;
+pub mod store;
+pub mod wal;

@@ -92,6 +92,52 @@ impl AsRef<[u8]> for AlignedBuf {
     }
 }
 
+/// A buffer that the kernel is to fill. Not zeroed first: that would cost as much as a copy.
+pub(super) struct Unfilled {
+    blocks: Blocks,
+}
+
+impl Unfilled {
+    /// Room for `len` bytes; panics and fails as [`AlignedBuf::zeroed`].
+    pub(super) fn new(len: usize) -> Result<Unfilled, DiskError> {
+        Ok(Unfilled { blocks: Blocks::new(len, false)? })
+    }
+
+    /// Length in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.blocks.len
+    }
+
+    /// Where the byte at `offset` goes.
+    pub(super) fn ptr_at(&mut self, offset: usize) -> *mut u8 {
+        assert!(offset < self.blocks.len, "{offset} lies beyond the buffer");
+        // SAFETY: `offset` lies within the allocation.
+        unsafe { self.blocks.ptr.as_ptr().add(offset) }
+    }
+
+    /// The first `filled` bytes, frozen; no copy.
+    ///
+    /// # Safety
+    /// The first `filled` bytes must have been written, and nobody may write to them any more.
+    pub(super) unsafe fn into_bytes(self, filled: usize) -> Bytes {
+        assert!(filled <= self.blocks.len, "{filled} bytes in a buffer of {}", self.blocks.len);
+        Bytes::from_owner(Filled { blocks: self.blocks, filled })
+    }
+}
+
+/// A buffer whose first `filled` bytes are initialised and final.
+struct Filled {
+    blocks: Blocks,
+    filled: usize,
+}
+
+impl AsRef<[u8]> for Filled {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `Unfilled::into_bytes` requires that these bytes are written and final.
+        unsafe { std::slice::from_raw_parts(self.blocks.ptr.as_ptr(), self.filled) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,1 @@
+//! What only the kernel half can be asked.

@@ -1,0 +1,326 @@
+//! One partition's log on the shard that owns it: appends go to chunks and the WAL, reads come from chunks and segment
+//! files, and three offsets say how far each has come.
+//!
+//! ```text
+//!  start        accounted        flushed      walled      end
+//!    │ segments    │ WAL + chunks   │ in flight  │ chunks   │
+//! ```
+//! *accounted*: in flushed segments and named by the checkpoint, so the WAL is not needed. *flushed*: durable. *walled*: handed to a
+//! WAL group. The high watermark is the engine's to move; the log keeps it for the checkpoint. A borrow of the state never crosses an
+//! await: IO is planned under a borrow, done without one, and its outcome noted under another.
+
+mod append;
+mod indexes;
+mod materialise;
+mod open;
+mod read;
+mod truncate;
+mod wal_feed;
+
+pub use append::{Appended, FlushTicket};
+pub use read::{ReadResult, TimestampOffset};
+
+pub(crate) use open::LogStart;
+pub(crate) use wal_feed::{Carried, Fed};
+
+use crate::batch::{LeaderEpoch, Offset};
+use crate::chunk::Chunk;
+use crate::config::LogConfig;
+use crate::epochs::EpochCache;
+use crate::error::StorageError;
+use crate::names::TopicPartition;
+use crate::producers::ProducerState;
+use crate::segment::Segment;
+use crate::store::{Charge, Shared};
+use crate::wal::format::LogId;
+use hayate_rt::notify::{Lock, Notify};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A partition's log. Cloning gives another handle on the same log; it stays on its shard.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) inner: Rc<LogInner>,
+}
+
+/// How far a log has come. `start ≤ last_stable ≤ high_watermark`, `flushed ≤ end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOffsets {
+    /// First offset that can be read.
+    pub start: Offset,
+    /// Offset of the next record.
+    pub end: Offset,
+    /// Everything before this is durable here.
+    pub flushed: Offset,
+    /// What the engine last set.
+    pub high_watermark: Offset,
+    /// First offset of the oldest open transaction, or the high watermark.
+    pub last_stable: Offset,
+}
+
+/// A batch boundary: an offset and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) offset: Offset,
+    pub(crate) segment: Offset,
+    pub(crate) pos: u64,
+}
+
+pub(crate) struct LogInner {
+    pub(crate) id: LogId,
+    pub(crate) partition: TopicPartition,
+    pub(crate) folder: PathBuf,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) state: RefCell<LogState>,
+    /// Held while files of the log are written, cut or removed.
+    pub(crate) files: Lock,
+    /// `flushed` moved, or the log failed.
+    pub(crate) flushed: Notify,
+}
+
+/// A frame that goes ahead of the log's next batches.
+pub(crate) enum Control {
+    /// The block that a segment write is about to rewrite: its segment, position and bytes so far.
+    Image { segment: Offset, pos: u64, bytes: bytes::Bytes },
+    /// An extent that is durable in its segment, the bytes behind it, and the log's end after them.
+    Extent { segment: Offset, pos: u64, extent_bytes: u64, rest: bytes::Bytes, end: Mark },
+    /// The log was cut here.
+    Truncate { to: Mark },
+}
+
+/// A mark and the producer state exactly there.
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    pub(crate) mark: Mark,
+    pub(crate) producers: Vec<u8>,
+}
+
+/// Whether somebody wants the producer state at a mark that will be durable.
+pub(crate) enum Capture {
+    None,
+    /// Taken as soon as everything appended is handed to the WAL or the segment.
+    Wanted,
+    /// Waits for its mark to be durable.
+    Taken(Captured),
+}
+
+pub(crate) struct CachedChunk {
+    pub(crate) segment: Offset,
+    /// The log's end offset at the chunk's end.
+    pub(crate) end_offset: Offset,
+    pub(crate) chunk: Chunk,
+    pub(crate) _charge: Charge,
+}
+
+pub(crate) struct LogState {
+    pub(crate) config: LogConfig,
+    /// By base offset; never empty; the last is active.
+    pub(crate) segments: Vec<Segment>,
+    /// In log order; those that are in files can be dropped from the front.
+    pub(crate) chunks: VecDeque<CachedChunk>,
+    /// Size of the next chunk.
+    pub(crate) chunk_bytes: usize,
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+    pub(crate) walled: Mark,
+    pub(crate) flushed: Mark,
+    pub(crate) accounted: Mark,
+    pub(crate) high_watermark: Offset,
+    pub(crate) epochs: EpochCache,
+    pub(crate) producers: ProducerState,
+    /// The producer state at the accounted mark, in Kafka's snapshot format; empty when there is none.
+    pub(crate) accounted_producers: Vec<u8>,
+    pub(crate) capture: Capture,
+    pub(crate) control: VecDeque<Control>,
+    /// Control frames handed to the WAL so far, and durable there.
+    pub(crate) controls_fed: u64,
+    pub(crate) controls_durable: u64,
+    /// Whether the log waits in the queue of those that have something for the WAL.
+    pub(crate) queued: bool,
+    /// Whether its pending bytes are on their way to the segment directly.
+    pub(crate) direct: bool,
+    /// Sequence of the oldest WAL file that holds bytes which are not accounted for.
+    pub(crate) oldest_wal: Option<u64>,
+    /// Grows with each truncation: positions planned before one are void.
+    pub(crate) truncations: u64,
+    /// Whether a truncation is on its way: nothing may be appended.
+    pub(crate) truncating: bool,
+    pub(crate) failed: Option<StorageError>,
+    pub(crate) on_progress: Option<Rc<dyn Fn()>>,
+}
+
+impl LogState {
+    pub(crate) fn active(&self) -> &Segment {
+        self.segments.last().expect("a log always has an active segment")
+    }
+
+    pub(crate) fn active_mut(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a log always has an active segment")
+    }
+
+    /// The log's end as a mark.
+    pub(crate) fn end_mark(&self) -> Mark {
+        Mark { offset: self.end, segment: self.active().base, pos: self.active().size }
+    }
+
+    pub(crate) fn segment(&self, base: Offset) -> Option<&Segment> {
+        let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        self.segments.get(at)
+    }
+
+    pub(crate) fn segment_mut(&mut self, base: Offset) -> Option<&mut Segment> {
+        let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        self.segments.get_mut(at)
+    }
+
+    /// The segment that holds `offset`, for an offset inside the log.
+    pub(crate) fn segment_of(&self, offset: Offset) -> &Segment {
+        let after = self.segments.partition_point(|segment| segment.base <= offset);
+        &self.segments[after.saturating_sub(1)]
+    }
+
+    /// The segment after `base`.
+    pub(crate) fn segment_after(&self, base: Offset) -> Option<&Segment> {
+        self.segments.get(self.segments.partition_point(|segment| segment.base <= base))
+    }
+
+    /// The chunk that holds `pos` of `segment` as a readable byte.
+    pub(crate) fn chunk_at(&self, segment: Offset, pos: u64) -> Option<&CachedChunk> {
+        let after =
+            self.chunks.partition_point(|cached| (cached.segment, cached.chunk.end_pos()) <= (segment, pos));
+        let cached = self.chunks.get(after)?;
+        (cached.segment == segment && cached.chunk.valid_pos() <= pos).then_some(cached)
+    }
+
+    /// Bytes that no WAL group has taken yet.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        let from_walled = |segment: &Segment| match segment.base == self.walled.segment {
+            true => segment.size - self.walled.pos,
+            false => segment.size,
+        };
+        let newer = self.segments.iter().rev().take_while(|segment| segment.base >= self.walled.segment);
+        newer.map(from_walled).sum()
+    }
+}
+
+impl LogInner {
+    /// Takes the log offline for good: every waiter hears of it.
+    pub(crate) fn fail(&self, error: &StorageError) {
+        self.state.borrow_mut().failed.get_or_insert_with(|| error.clone());
+        self.progress();
+    }
+
+    /// Tells whoever waits that `flushed` moved or the log failed.
+    pub(crate) fn progress(&self) {
+        self.flushed.notify();
+        let callback = self.state.borrow().on_progress.clone();
+        if let Some(callback) = callback {
+            callback();
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        match &self.state.borrow().failed {
+            Some(error) => Err(error.clone()),
+            None => self.shared.check(),
+        }
+    }
+}
+
+impl Log {
+    /// Which partition this is.
+    pub fn partition(&self) -> &TopicPartition {
+        &self.inner.partition
+    }
+
+    /// The topic's id, big-endian.
+    pub fn topic_id(&self) -> [u8; 16] {
+        self.inner.id.topic_id
+    }
+
+    /// How far the log has come.
+    pub fn offsets(&self) -> LogOffsets {
+        let state = self.inner.state.borrow();
+        let first_open = state.producers.first_unstable_offset().unwrap_or(Offset::MAX);
+        LogOffsets {
+            start: state.start,
+            end: state.end,
+            flushed: state.flushed.offset,
+            high_watermark: state.high_watermark,
+            last_stable: state.high_watermark.min(first_open),
+        }
+    }
+
+    /// Remembers the high watermark, which the engine decides on.
+    pub fn set_high_watermark(&self, offset: Offset) {
+        let mut state = self.inner.state.borrow_mut();
+        state.high_watermark = offset;
+        state.producers.on_high_watermark(offset);
+    }
+
+    /// Calls `callback` whenever `flushed` moved or the log failed.
+    pub fn on_progress(&self, callback: Rc<dyn Fn()>) {
+        self.inner.state.borrow_mut().on_progress = Some(callback);
+    }
+
+    /// Why the log is offline, if it is.
+    pub fn failure(&self) -> Option<StorageError> {
+        self.inner.check().err()
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> LogConfig {
+        self.inner.state.borrow().config.clone()
+    }
+
+    /// Puts new settings in force.
+    pub fn update_config(&self, config: LogConfig) {
+        self.inner.state.borrow_mut().config = config;
+    }
+
+    /// Bytes of batches that the log holds.
+    pub fn size_bytes(&self) -> u64 {
+        self.inner.state.borrow().segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// The newest leader epoch that the log knows of.
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.inner.state.borrow().epochs.latest_epoch()
+    }
+
+    /// The epoch that `offset` was written in.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.inner.state.borrow().epochs.epoch_at(offset)
+    }
+
+    /// Where `epoch` ended, as Kafka answers OffsetForLeaderEpoch (KIP-101): the largest epoch not above it, and its end.
+    pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let state = self.inner.state.borrow();
+        state.epochs.end_offset_for(epoch, state.end)
+    }
+
+    /// Begins a leader epoch at the log's end, durably.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), StorageError> {
+        self.inner.check()?;
+        {
+            let mut state = self.inner.state.borrow_mut();
+            let end = state.end;
+            state.epochs.assign(epoch, end);
+        }
+        self.inner.store_epochs().await
+    }
+
+    /// Waits until everything appended so far is durable.
+    ///
+    /// # Errors
+    /// Those that took the log offline.
+    pub async fn flush(&self) -> Result<(), StorageError> {
+        let end = self.inner.state.borrow().end;
+        FlushTicket::new(self.inner.clone(), end).await
+    }
+}

@@ -1,0 +1,292 @@
+//! Appending: judge the producer's sequence, roll if the segment is full, copy the batch into a chunk once, give it its
+//! offset and epoch there, and queue the log for the next WAL group. No await, no IO: the order of calls is the order of
+//! the log.
+
+use super::{CachedChunk, Log, LogInner, LogState};
+use crate::batch::header::{set_base_offset, set_partition_leader_epoch};
+use crate::batch::validate::{ValidBatch, restamp};
+use crate::batch::{BatchHeader, LeaderEpoch, NO_TIMESTAMP_MS, Offset, TimestampType};
+use crate::chunk::Chunk;
+use crate::disk::DiskError;
+use crate::error::{AppendError, StorageError};
+use crate::producers::Verdict;
+use crate::retention::{RollInputs, jitter_ms, must_roll};
+use crate::segment::{Segment, Stage};
+use crate::store::Shared;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Sizes that the chunks of a log go through as it gets hot.
+const CHUNK_BYTES_MIN: usize = 8 << 10;
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Appended {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+    /// The broker's time if the topic uses log-append time, else −1.
+    pub log_append_time_ms: i64,
+    /// First offset of the log.
+    pub log_start_offset: Offset,
+    /// Whether the batch was there already; the offsets are then the original's.
+    pub duplicate: bool,
+    /// Resolves when the batch is durable.
+    pub durable: FlushTicket,
+}
+
+/// Resolves when the log is durable up to an offset, or failed.
+#[must_use = "an append may be acknowledged only when its ticket has resolved"]
+pub struct FlushTicket {
+    log: Rc<LogInner>,
+    end: Offset,
+    waiting: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl std::fmt::Debug for FlushTicket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FlushTicket({} up to {})", self.log.partition, self.end)
+    }
+}
+
+impl FlushTicket {
+    pub(crate) fn new(log: Rc<LogInner>, end: Offset) -> FlushTicket {
+        FlushTicket { log, end, waiting: None }
+    }
+
+    fn outcome(&self) -> Option<Result<(), StorageError>> {
+        if self.log.state.borrow().flushed.offset >= self.end {
+            return Some(Ok(()));
+        }
+        self.log.check_failed().err().map(Err)
+    }
+}
+
+impl Future for FlushTicket {
+    type Output = Result<(), StorageError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(outcome) = self.outcome() {
+                return Poll::Ready(outcome);
+            }
+            if self.waiting.is_none() {
+                let log = self.log.clone();
+                self.waiting = Some(Box::pin(async move { log.flushed.notified().await }));
+            }
+            let waiting = self.waiting.as_mut().expect("set above");
+            ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+    }
+}
+
+impl Log {
+    /// Appends one validated batch, the first bytes of `records`. It gets the log's end as its base offset and `epoch`.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was appended then.
+    ///
+    /// # Panics
+    /// When the batch still has to be recompressed: the caller does that, and validates the result.
+    pub fn append(
+        &self,
+        records: &[u8],
+        batch: &ValidBatch,
+        epoch: LeaderEpoch,
+    ) -> Result<Appended, AppendError> {
+        assert!(batch.recompress.is_none(), "recompress before appending");
+        let inner = &self.inner;
+        inner.check()?;
+        inner.shared.check_space()?;
+        let now_ms = inner.shared.rt.wall_ms();
+        let mut state = inner.state.borrow_mut();
+        if state.truncating {
+            return Err(AppendError::Storage(StorageError::Closed));
+        }
+        if let Some(duplicate) = state.judge_producer(&batch.header)? {
+            return Ok(self.duplicate(&state, duplicate));
+        }
+        let bytes = &records[..batch.header.total_bytes()];
+        let max_timestamp_ms =
+            batch.stamp.map_or(batch.header.max_timestamp_ms, |stamp| stamp.max_timestamp_ms);
+        let new_chunk = state.make_room(inner, &batch.header, max_timestamp_ms, now_ms)?;
+        let base_offset = state.push(bytes, batch, max_timestamp_ms, epoch);
+        let appended = Appended {
+            base_offset,
+            last_offset: state.end.plus(-1),
+            log_append_time_ms: append_time(batch),
+            log_start_offset: state.start,
+            duplicate: false,
+            durable: FlushTicket::new(inner.clone(), state.awaited_end()),
+        };
+        drop(state);
+        inner.shared.count_appended(bytes.len());
+        if new_chunk {
+            inner.shared.chunk_made(inner);
+        }
+        inner.enqueue();
+        Ok(appended)
+    }
+
+    fn duplicate(&self, state: &LogState, original: Original) -> Appended {
+        Appended {
+            base_offset: original.base_offset,
+            last_offset: original.last_offset,
+            log_append_time_ms: NO_TIMESTAMP_MS,
+            log_start_offset: state.start,
+            duplicate: true,
+            durable: FlushTicket::new(self.inner.clone(), original.last_offset.next()),
+        }
+    }
+}
+
+/// The batch that a duplicate repeats.
+struct Original {
+    base_offset: Offset,
+    last_offset: Offset,
+}
+
+fn append_time(batch: &ValidBatch) -> i64 {
+    match batch.stamp {
+        Some(stamp) if stamp.timestamp_type == TimestampType::LogAppendTime => stamp.max_timestamp_ms,
+        Some(_) | None => NO_TIMESTAMP_MS,
+    }
+}
+
+impl LogInner {
+    /// Whether the log or its folder has failed; a full disk does not count, it passes.
+    pub(crate) fn check_failed(&self) -> Result<(), StorageError> {
+        self.check()
+    }
+}
+
+impl LogState {
+    /// What an append waits for: its own end, or nothing where flushing is relaxed (`flush.messages` above 1).
+    fn awaited_end(&self) -> Offset {
+        if self.config.flush_messages > 1 { self.flushed.offset } else { self.end }
+    }
+
+    fn judge_producer(&self, header: &BatchHeader) -> Result<Option<Original>, AppendError> {
+        if !header.producer_id.is_some() {
+            return Ok(None);
+        }
+        match self.producers.check(header).map_err(AppendError::Producer)? {
+            Verdict::New => Ok(None),
+            Verdict::Duplicate { base_offset, last_offset, .. } => {
+                Ok(Some(Original { base_offset, last_offset }))
+            }
+        }
+    }
+
+    /// Rolls to a new segment if this one is full, and sees to it that the last chunk has room for the batch. True
+    /// when that took a new chunk.
+    fn make_room(
+        &mut self,
+        inner: &LogInner,
+        header: &BatchHeader,
+        max_timestamp_ms: i64,
+        now_ms: i64,
+    ) -> Result<bool, AppendError> {
+        let batch_bytes = header.total_bytes();
+        if batch_bytes > self.config.segment_bytes as usize {
+            return Err(AppendError::LargerThanSegment { batch_bytes });
+        }
+        if self.is_roll_due(header, max_timestamp_ms, now_ms) {
+            self.roll(inner, now_ms);
+        }
+        let segment = self.active().base;
+        let fits = self
+            .chunks
+            .back()
+            .is_some_and(|last| last.segment == segment && last.chunk.room() >= batch_bytes);
+        if fits {
+            return Ok(false);
+        }
+        let cached = self.next_chunk(batch_bytes, &inner.shared).map_err(StorageError::from)?;
+        self.chunks.push_back(cached);
+        Ok(true)
+    }
+
+    fn is_roll_due(&self, header: &BatchHeader, max_timestamp_ms: i64, now_ms: i64) -> bool {
+        let segment = self.active();
+        let index_bytes = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets().len() * 8);
+        let inputs = RollInputs {
+            segment_base: segment.base,
+            segment_bytes: segment.size,
+            first_timestamp_ms: segment.first_timestamp_ms,
+            created_ms: segment.created_ms,
+            jitter_ms: segment.jitter_ms,
+            index_bytes: index_bytes as u64,
+            batch_bytes: header.total_bytes() as u64,
+            batch_max_timestamp_ms: max_timestamp_ms,
+            batch_last_offset: self.end.plus(i64::from(header.last_offset_delta)),
+            now_ms,
+        };
+        must_roll(&self.config, &inputs)
+    }
+
+    /// Seals the active segment and begins another at the log's end. No IO: the files follow when the bytes are written out.
+    pub(crate) fn roll(&mut self, inner: &LogInner, now_ms: i64) {
+        inner.shared.rt.reached("segment rolled");
+        let jitter_ms = jitter_ms(&self.config, inner.shared.rt.random_u64());
+        let base = self.end;
+        self.active_mut().stage = Stage::Sealed;
+        let mut segment = Segment::new(base, self.config.index_interval_bytes, now_ms, jitter_ms);
+        segment.snapshot = Some(self.producers.encode_snapshot());
+        self.segments.push(segment);
+    }
+
+    fn next_chunk(&mut self, batch_bytes: usize, shared: &Shared) -> Result<CachedChunk, DiskError> {
+        let (segment, position) = (self.active().base, self.active().size);
+        let room = self.chunk_bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(batch_bytes);
+        let mut chunk = Chunk::new(position, room)?;
+        if let Some(last) = self.chunks.back().filter(|last| last.segment == segment)
+            && chunk.base_pos() < position
+            && last.chunk.valid_pos() <= chunk.base_pos()
+        {
+            chunk.fill_front(last.chunk.bytes(chunk.base_pos(), position));
+        }
+        self.chunk_bytes = (self.chunk_bytes * 2).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+        let _charge = shared.charge(chunk.capacity());
+        Ok(CachedChunk { segment, end_offset: self.end, chunk, _charge })
+    }
+
+    /// Copies the batch into the last chunk, where it gets offset and epoch, and counts it everywhere.
+    fn push(
+        &mut self,
+        bytes: &[u8],
+        batch: &ValidBatch,
+        max_timestamp_ms: i64,
+        epoch: LeaderEpoch,
+    ) -> Offset {
+        let base = self.end;
+        let end = base.plus(i64::from(batch.header.last_offset_delta)).next();
+        let cached = self.chunks.back_mut().expect("room was made");
+        cached.chunk.append(bytes, |copy| {
+            if let Some(stamp) = batch.stamp {
+                restamp(copy, stamp);
+            }
+            set_base_offset(copy, base);
+            set_partition_leader_epoch(copy, epoch);
+        });
+        cached.end_offset = end;
+        let header = BatchHeader {
+            base_offset: base,
+            partition_leader_epoch: epoch,
+            max_timestamp_ms,
+            ..batch.header
+        };
+        self.active_mut().push(&header);
+        self.epochs.assign(epoch, base);
+        if header.producer_id.is_some() {
+            self.producers.apply(&header, base);
+        }
+        self.end = end;
+        base
+    }
+}

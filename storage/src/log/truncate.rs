@@ -1,0 +1,241 @@
+//! Cutting a log: its end, when another leader's history replaces it; its start, when records expire or are deleted.
+//!
+//! A cut at the end is a frame in the WAL before any file is touched, so that a crash on the way either keeps the old end
+//! or finishes the cut; bytes behind it never come back. A cut at the start is in the checkpoint before any file goes.
+
+use super::{CachedChunk, Capture, Control, Log, LogInner, LogState, Mark};
+use crate::batch::{BatchScan, Offset, scan::Checksums};
+use crate::chunk::Chunk;
+use crate::disk::DiskError;
+use crate::error::{ReadError, StorageError};
+use crate::names::{FileKind, LEADER_EPOCH_CHECKPOINT};
+use crate::producers::ProducerState;
+use crate::segment::Stage;
+use crate::store::Shared;
+use std::rc::Rc;
+
+/// Bytes read at a time while producer state is rebuilt.
+const REPLAY_READ_BYTES: usize = 1 << 20;
+
+impl Log {
+    /// Cuts the log so that it ends at or before `offset`, at the start of the batch that holds it. Durable on return. Does
+    /// nothing when the log ends earlier; never cuts before the log's start.
+    ///
+    /// # Errors
+    /// Those that take the log offline.
+    pub async fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
+        let inner = &self.inner;
+        inner.check()?;
+        let _held = inner.files.acquire().await;
+        let Some(mark) = inner.boundary_before(offset).await? else { return Ok(()) };
+        let _phase = inner.shared.rt.phase("truncating");
+        let dropped = inner.state.borrow_mut().cut_end(mark, &inner.shared)?;
+        let cut = inner.finish_cut(mark, &dropped).await;
+        inner.state.borrow_mut().truncating = false;
+        if let Err(error) = &cut {
+            inner.fail(error);
+        }
+        cut
+    }
+
+    /// Moves the log's start up to `offset`, durably, and removes the segments that end before it.
+    ///
+    /// # Errors
+    /// Those of the disk; the start is then where it was, or durable already.
+    pub async fn advance_start(&self, offset: Offset) -> Result<(), StorageError> {
+        let inner = &self.inner;
+        inner.check()?;
+        {
+            let mut state = inner.state.borrow_mut();
+            let to = offset.min(state.end);
+            if to <= state.start {
+                return Ok(());
+            }
+            state.start = to;
+        }
+        inner.shared.write_checkpoint().await?;
+        inner.remove_expired_segments().await
+    }
+}
+
+impl LogInner {
+    /// The start of the batch that holds `offset`; `None` when the log ends at or before it.
+    async fn boundary_before(self: &Rc<Self>, offset: Offset) -> Result<Option<Mark>, StorageError> {
+        let (offset, end) = {
+            let state = self.state.borrow();
+            (offset.max(state.start), state.end)
+        };
+        if offset >= end {
+            return Ok(None);
+        }
+        let found = self.batch_holding(offset).await;
+        let (segment, pos, offset) = found.map_err(|error| match error {
+            ReadError::Storage(error) => error,
+            ReadError::Corrupt { .. } | ReadError::OutOfRange { .. } => {
+                StorageError::Corrupt(error.to_string())
+            }
+        })?;
+        Ok(Some(Mark { offset, segment, pos }))
+    }
+
+    async fn finish_cut(self: &Rc<Self>, mark: Mark, dropped: &[Offset]) -> Result<(), StorageError> {
+        self.log_control(Control::Truncate { to: mark }).await?;
+        for base in dropped {
+            self.remove_segment_files(*base).await?;
+        }
+        self.shared.disk.sync_dir(&self.folder).await?;
+        let path = self.segment_path(mark.segment, FileKind::Log);
+        if self.shared.disk.exists(&path).await? {
+            let file = self.segment_file(mark.segment).await?;
+            if file.len().await? > mark.pos {
+                file.truncate(mark.pos).await?;
+                file.sync().await?;
+            }
+        }
+        self.shared.forget_reads(self.id);
+        let producers = self.rebuild_producers(mark).await?;
+        self.state.borrow_mut().producers = producers;
+        self.store_epochs().await
+    }
+
+    pub(crate) async fn store_epochs(&self) -> Result<(), StorageError> {
+        let text = self.state.borrow().epochs.render();
+        self.shared.disk.replace_small(self.folder.join(LEADER_EPOCH_CHECKPOINT), text.as_bytes()).await?;
+        Ok(())
+    }
+
+    /// Producer state as of `mark`, from the newest snapshot before it and the batches behind that.
+    pub(crate) async fn rebuild_producers(
+        self: &Rc<Self>,
+        mark: Mark,
+    ) -> Result<ProducerState, StorageError> {
+        let bases: Vec<Offset> = {
+            let state = self.state.borrow();
+            state.segments.iter().map(|segment| segment.base).filter(|base| *base <= mark.offset).collect()
+        };
+        let (now_ms, expiration_ms) = (self.shared.rt.wall_ms(), self.shared.config.producer_expiration_ms);
+        let mut producers = ProducerState::new(expiration_ms);
+        let mut from = bases.first().copied().unwrap_or(mark.offset);
+        for base in bases.iter().rev() {
+            let path = self.segment_path(*base, FileKind::Snapshot);
+            let Some(bytes) = self.shared.disk.read_small(path, 64 << 20).await? else { continue };
+            if let Ok(decoded) = ProducerState::from_snapshot(&bytes, now_ms, expiration_ms) {
+                (producers, from) = (decoded, *base);
+                break;
+            }
+        }
+        self.replay_producers(&mut producers, from, mark.offset).await?;
+        Ok(producers)
+    }
+
+    async fn replay_producers(
+        self: &Rc<Self>,
+        producers: &mut ProducerState,
+        mut from: Offset,
+        end: Offset,
+    ) -> Result<(), StorageError> {
+        let log = Log { inner: self.clone() };
+        from = from.max(log.offsets().start);
+        while from < end {
+            let read = log.read(from, end, REPLAY_READ_BYTES, true).await;
+            let read = read.map_err(|error| StorageError::Corrupt(error.to_string()))?;
+            if read.records.is_empty() {
+                return Ok(());
+            }
+            for bytes in &read.records {
+                for batch in BatchScan::new(bytes, Checksums::Trust) {
+                    let replayed = producers.replay(&batch.header, batch.bytes);
+                    replayed
+                        .map_err(|cause| StorageError::Corrupt(format!("{}: {cause}", self.partition)))?;
+                }
+            }
+            from = read.next_offset;
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that end at or before the log's start, the active one excepted.
+    pub(crate) async fn remove_expired_segments(self: &Rc<Self>) -> Result<(), StorageError> {
+        let _held = self.files.acquire().await;
+        let expired: Vec<Offset> = {
+            let mut state = self.state.borrow_mut();
+            let start = state.start;
+            let keep = state.segments.iter().skip(1).take_while(|next| next.base <= start).count();
+            // What is not durable yet cannot go: the WAL still speaks of it.
+            let oldest = state.accounted.segment;
+            let count = state.segments.iter().take(keep).take_while(|segment| segment.base < oldest).count();
+            let gone: Vec<Offset> = state.segments.drain(..count).map(|segment| segment.base).collect();
+            state.chunks.retain(|cached| !gone.contains(&cached.segment));
+            let start = state.start;
+            state.epochs.truncate_from_start(start);
+            gone
+        };
+        for base in &expired {
+            self.remove_segment_files(*base).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn remove_segment_files(&self, base: Offset) -> Result<(), StorageError> {
+        for kind in FileKind::ALL {
+            match self.shared.disk.remove_file(self.segment_path(base, kind)).await {
+                Ok(()) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LogState {
+    /// Takes the log back to `mark` in memory; returns the segments that are gone.
+    fn cut_end(&mut self, mark: Mark, shared: &Shared) -> Result<Vec<Offset>, DiskError> {
+        self.truncating = true;
+        self.truncations += 1;
+        let kept = self.segments.partition_point(|segment| segment.base <= mark.segment);
+        let dropped = self.segments.drain(kept..).map(|segment| segment.base).collect();
+        let interval = self.config.index_interval_bytes;
+        let active = self.active_mut();
+        active.size = mark.pos;
+        active.durable_pos = active.durable_pos.min(mark.pos);
+        active.stage = Stage::Active;
+        active.indexed_bytes = 0;
+        // Rebuilt at the next read: the largest timestamp may have gone.
+        active.indexes = (mark.pos == 0).then(|| crate::index::SegmentIndexes::new(mark.segment, interval));
+        self.cut_chunks(mark, shared)?;
+        self.capture = Capture::None;
+        for reached in [&mut self.walled, &mut self.flushed, &mut self.accounted] {
+            if reached.offset > mark.offset {
+                *reached = mark;
+            }
+        }
+        self.end = mark.offset;
+        self.high_watermark = self.high_watermark.min(mark.offset);
+        self.epochs.truncate_from_end(mark.offset);
+        Ok(dropped)
+    }
+
+    /// Drops cached bytes behind the mark. The chunk that spans it is replaced by a copy: slices of its rest may be out.
+    fn cut_chunks(&mut self, mark: Mark, shared: &Shared) -> Result<(), DiskError> {
+        while let Some(last) = self.chunks.back() {
+            if (last.segment, last.chunk.end_pos()) <= (mark.segment, mark.pos) {
+                break;
+            }
+            let spans = last.segment == mark.segment && last.chunk.valid_pos() < mark.pos;
+            if spans {
+                let from = last.chunk.valid_pos();
+                let kept = last.chunk.bytes(from, mark.pos);
+                let mut chunk = Chunk::new(from, kept.len())?;
+                chunk.append(kept, |_| {});
+                let _charge = shared.charge(chunk.capacity());
+                let cached = CachedChunk { segment: mark.segment, end_offset: mark.offset, chunk, _charge };
+                self.chunks.pop_back();
+                self.chunks.push_back(cached);
+                break;
+            }
+            self.chunks.pop_back();
+        }
+        Ok(())
+    }
+}

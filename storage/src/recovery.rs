@@ -1,0 +1,241 @@
+//! Finishing what a crash interrupted: the WALs of the last run are replayed into the segments, the checkpoint is brought
+//! up to date, the WALs are removed. Runs before any store is opened, and leaves what a clean stop leaves.
+//!
+//! Idempotent: the order is segments, then the checkpoint, then the removal of the WALs, so a crash inside is followed by the same
+//! again. Damage takes the logs offline that it may have hit: their folders are marked, and the WAL is kept beside them.
+
+mod plan;
+mod replay;
+
+use crate::checkpoint::PartitionMetadata;
+use crate::checkpoint::partition_metadata::PARTITION_METADATA_BYTES_MAX;
+use crate::disk::{Disk, OpenMode};
+use crate::error::StorageError;
+use crate::log::LogStart;
+use crate::names::{FolderName, PARTITION_METADATA, TopicPartition};
+use crate::store::checkpoint::{CHECKPOINT, Checkpoint, Entry, load};
+use crate::wal::WAL_FOLDER;
+use crate::wal::format::LogId;
+use crate::wal::scan::{Damage, WalEnd, scan};
+use bytes::Bytes;
+use hayate_rt::Rt;
+use plan::LogPlan;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The file that marks a log as damaged, in its folder. Whoever has restored the data removes it.
+pub const DAMAGE_MARK: &str = "hayate.damaged";
+
+/// How far recovery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryProgress {
+    /// Logs done.
+    pub done: usize,
+    /// Logs to do.
+    pub of: usize,
+}
+
+/// What recovery found.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveryReport {
+    /// Whether the last run stopped cleanly: nothing had to be done.
+    pub clean: bool,
+    /// Logs whose segments were completed or cut.
+    pub replayed: BTreeSet<TopicPartition>,
+    /// Logs that are offline because something durable is damaged.
+    pub damaged: BTreeMap<TopicPartition, String>,
+    /// WALs that ended in an unfinished write.
+    pub torn_tails: usize,
+}
+
+struct Context<'a> {
+    rt: &'a Rt,
+    disk: &'a Disk,
+    data_dir: &'a Path,
+}
+
+/// Recovers the data folder.
+///
+/// # Errors
+/// Those of the disk, and [`StorageError::Corrupt`] when the checkpoint itself is damaged.
+pub async fn recover(
+    rt: &Rt,
+    disk: &Disk,
+    data_dir: &Path,
+    progress: &mut dyn FnMut(RecoveryProgress),
+) -> Result<RecoveryReport, StorageError> {
+    let mut report = RecoveryReport { clean: true, ..RecoveryReport::default() };
+    disk.create_dir_all(data_dir).await?;
+    let context = Context { rt, disk, data_dir };
+    let (mut checkpoint, names) = load(disk, data_dir).await?;
+    let wal = data_dir.join(WAL_FOLDER);
+    let folders = if disk.exists(&wal).await? { disk.list(&wal).await? } else { Vec::new() };
+    let mut damaged = false;
+    for folder in folders.iter().filter(|entry| entry.is_dir) {
+        report.clean = false;
+        let files = read_files(&context, &wal.join(&folder.name)).await?;
+        damaged |= context.recover_wal(&files, &mut checkpoint, &mut report, progress).await?;
+    }
+    finish(&context, &checkpoint, &names, damaged, report.clean).await?;
+    Ok(report)
+}
+
+async fn read_files(context: &Context<'_>, folder: &Path) -> Result<Vec<Bytes>, StorageError> {
+    let mut files = Vec::new();
+    for entry in context.disk.list(folder).await? {
+        if entry.is_dir || !entry.name.ends_with(".wal") {
+            continue;
+        }
+        let file = context.disk.open(folder.join(&entry.name), OpenMode::Read).await?;
+        files.push(file.read_at(0, entry.len_bytes as usize).await?);
+    }
+    Ok(files)
+}
+
+/// Makes the result durable, then lets go of the WALs.
+async fn finish(
+    context: &Context<'_>,
+    checkpoint: &Checkpoint,
+    names: &[String],
+    damaged: bool,
+    clean: bool,
+) -> Result<(), StorageError> {
+    let disk = context.disk;
+    let is_merged = names.iter().all(|name| name == CHECKPOINT);
+    if clean && is_merged {
+        return Ok(());
+    }
+    let merged = Checkpoint { generation: checkpoint.generation + 1, entries: checkpoint.entries.clone() };
+    disk.replace_small(context.data_dir.join(CHECKPOINT), &merged.encode()).await?;
+    for name in names.iter().filter(|name| *name != CHECKPOINT) {
+        disk.remove_file(context.data_dir.join(name)).await?;
+    }
+    let wal = context.data_dir.join(WAL_FOLDER);
+    if disk.exists(&wal).await? {
+        if damaged {
+            let id = uuid::Uuid::from_bytes(context.rt.uuid());
+            disk.rename(&wal, context.data_dir.join(format!("{WAL_FOLDER}.damaged.{}", id.simple()))).await?;
+        } else {
+            disk.remove_dir_all(&wal).await?;
+        }
+    }
+    Ok(disk.sync_dir(context.data_dir).await?)
+}
+
+impl Context<'_> {
+    /// Replays one WAL; returns whether it is damaged.
+    async fn recover_wal(
+        &self,
+        files: &[Bytes],
+        checkpoint: &mut Checkpoint,
+        report: &mut RecoveryReport,
+        progress: &mut dyn FnMut(RecoveryProgress),
+    ) -> Result<bool, StorageError> {
+        let scanned = scan(files);
+        if scanned.end == WalEnd::Torn {
+            self.rt.reached("torn tail");
+            report.torn_tails += 1;
+        }
+        let mut plans =
+            plan::plan(&scanned.frames, |log| checkpoint.entries.get(log).map(|entry| &entry.start));
+        let known = self.known_logs(checkpoint, &plans).await?;
+        if let WalEnd::Corrupt(damage) = &scanned.end {
+            self.rt.reached("WAL damaged");
+            spread_damage(damage, &known, &mut plans, checkpoint);
+        }
+        let of = plans.len();
+        let mut damaged = matches!(scanned.end, WalEnd::Corrupt(_));
+        for (done, (id, plan)) in plans.iter().enumerate() {
+            progress(RecoveryProgress { done, of });
+            // A log without a folder was deleted.
+            let Some(partition) = known.get(id) else { continue };
+            if let Some(what) = &plan.damage {
+                damaged = true;
+                self.mark_damaged(partition, what).await?;
+                report.damaged.insert(partition.clone(), what.clone());
+            } else if !plan.is_idle() {
+                self.recover_log(id, partition, plan, checkpoint).await?;
+                report.replayed.insert(partition.clone());
+            }
+        }
+        Ok(damaged)
+    }
+
+    async fn recover_log(
+        &self,
+        id: &LogId,
+        partition: &TopicPartition,
+        plan: &LogPlan,
+        checkpoint: &mut Checkpoint,
+    ) -> Result<(), StorageError> {
+        let folder = self.data_dir.join(partition.folder_name());
+        let before = checkpoint.entries.get(id).map_or_else(LogStart::empty, |entry| entry.start.clone());
+        let producers = replay::replay(self, &folder, plan, &before.producers).await?;
+        let start = LogStart {
+            start: before.start.min(plan.end.offset),
+            high_watermark: before.high_watermark.min(plan.end.offset),
+            end: plan.end,
+            producers,
+        };
+        checkpoint.entries.insert(*id, Entry { partition: partition.clone(), start });
+        Ok(())
+    }
+
+    /// The partitions of all logs that the checkpoint or the WAL names and that have a folder.
+    async fn known_logs(
+        &self,
+        checkpoint: &Checkpoint,
+        plans: &BTreeMap<LogId, LogPlan>,
+    ) -> Result<BTreeMap<LogId, TopicPartition>, StorageError> {
+        let mut known = BTreeMap::new();
+        let strangers = plans.keys().any(|id| !checkpoint.entries.contains_key(id));
+        for entry in self.disk.list(self.data_dir).await? {
+            let FolderName::Partition(partition) = FolderName::parse(&entry.name) else { continue };
+            let id =
+                checkpoint.entries.iter().find(|(_, entry)| entry.partition == partition).map(|(id, _)| *id);
+            let id = match id {
+                Some(id) if !strangers => Some(id),
+                _ => self.identity(&partition).await?,
+            };
+            if let Some(id) = id {
+                known.insert(id, partition);
+            }
+        }
+        Ok(known)
+    }
+
+    async fn identity(&self, partition: &TopicPartition) -> Result<Option<LogId>, StorageError> {
+        let path = self.data_dir.join(partition.folder_name()).join(PARTITION_METADATA);
+        let Some(bytes) = self.disk.read_small(&path, PARTITION_METADATA_BYTES_MAX).await? else {
+            return Ok(None);
+        };
+        let metadata = PartitionMetadata::parse(&bytes)
+            .map_err(|cause| StorageError::Foreign(format!("{}: {cause}", path.display())))?;
+        Ok(Some(LogId { topic_id: metadata.topic_id, partition: partition.partition }))
+    }
+
+    async fn mark_damaged(&self, partition: &TopicPartition, what: &str) -> Result<(), StorageError> {
+        tracing::error!(%partition, what, "partition taken offline: durable data is damaged");
+        let folder = self.data_dir.join(partition.folder_name());
+        Ok(self.disk.replace_small(folder.join(DAMAGE_MARK), what.as_bytes()).await?)
+    }
+}
+
+/// Marks the plans of the logs that a damaged group may have held.
+fn spread_damage(
+    damage: &Damage,
+    known: &BTreeMap<LogId, TopicPartition>,
+    plans: &mut BTreeMap<LogId, LogPlan>,
+    checkpoint: &Checkpoint,
+) {
+    let hit = match &damage.logs {
+        Some(logs) => logs.clone(),
+        None => known.keys().copied().collect(),
+    };
+    for id in hit {
+        let start = checkpoint.entries.get(&id).map(|entry| &entry.start);
+        let plan = plans.entry(id).or_insert_with(|| LogPlan::new(start, 0));
+        plan.damage =
+            Some(format!("group {} of the write-ahead log, which was durable, cannot be read", damage.lsn));
+    }
+}

@@ -1,0 +1,247 @@
+//! Puts a plan into the segments of one log: writes, cuts, and the producer state at the new end. Idempotent: a crash on
+//! the way is followed by the same again.
+
+use super::Context;
+use super::plan::{LogPlan, Write};
+use crate::batch::{BatchScan, Offset, scan::Checksums};
+use crate::chunk::{block_ceil, block_floor};
+use crate::disk::{AlignedBuf, Durability, File, OpenMode};
+use crate::error::StorageError;
+use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
+use crate::log::Mark;
+use crate::names::{FileKind, FileName, FileStage, SegmentFile};
+use crate::producers::ProducerState;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Largest single write, and read, while replaying.
+const PIECE_BYTES: usize = 1 << 20;
+const INDEX_BYTES_MAX: usize = 64 << 20;
+
+/// Brings the segments in `folder` to what `plan` says; returns the producer state at the end, given that at the plan's base.
+pub(super) async fn replay(
+    context: &Context<'_>,
+    folder: &Path,
+    plan: &LogPlan,
+    producers: &[u8],
+) -> Result<Vec<u8>, StorageError> {
+    let _phase = context.rt.phase("recovering");
+    let mut by_segment: BTreeMap<Offset, Vec<&Write>> = BTreeMap::new();
+    for write in &plan.writes {
+        by_segment.entry(write.segment).or_default().push(write);
+    }
+    for (segment, writes) in by_segment {
+        write_segment(context, folder, segment, &writes).await?;
+    }
+    for (segment, size) in plan.sealed.iter().map(|(segment, size)| (*segment, *size)) {
+        cut_file(context, folder, segment, size).await?;
+    }
+    cut_file(context, folder, plan.end.segment, plan.end.pos).await?;
+    remove_later(context, folder, plan.end.segment).await?;
+    trim_indexes(context, folder, plan).await?;
+    rebuild_producers(context, folder, plan, producers).await
+}
+
+fn path_of(folder: &Path, base: Offset, kind: FileKind) -> PathBuf {
+    folder.join(SegmentFile::live(base, kind).to_string())
+}
+
+async fn open_segment(context: &Context<'_>, folder: &Path, base: Offset) -> Result<File, StorageError> {
+    let path = path_of(folder, base, FileKind::Log);
+    if context.disk.exists(&path).await? {
+        return Ok(context.disk.open(&path, OpenMode::ReadWrite).await?);
+    }
+    let file = context.disk.open(&path, OpenMode::CreateNew).await?;
+    context.disk.sync_dir(folder).await?;
+    Ok(file)
+}
+
+async fn write_segment(
+    context: &Context<'_>,
+    folder: &Path,
+    base: Offset,
+    writes: &[&Write],
+) -> Result<(), StorageError> {
+    let file = open_segment(context, folder, base).await?;
+    let mut at = 0;
+    while at < writes.len() {
+        let len = run_len(&writes[at..]);
+        write_run(&file, &writes[at..at + len]).await?;
+        at += len;
+    }
+    Ok(file.sync().await?)
+}
+
+/// How many of the first writes follow one another closely enough to be one.
+fn run_len(writes: &[&Write]) -> usize {
+    let mut bytes = writes[0].bytes.len();
+    let follows = writes.windows(2).take_while(|pair| {
+        bytes += pair[1].bytes.len();
+        pair[0].end() == pair[1].pos && bytes <= PIECE_BYTES
+    });
+    1 + follows.count()
+}
+
+/// Writes whole blocks: what the run does not cover of the first and the last stays as it is in the file.
+async fn write_run(file: &File, run: &[&Write]) -> Result<(), StorageError> {
+    let (from, to) = (run[0].pos, run[run.len() - 1].end());
+    let (first, last) = (block_floor(from), block_ceil(to));
+    let mut blocks = AlignedBuf::zeroed((last - first) as usize)?;
+    let front = file.read_at(first, (from - first) as usize).await?;
+    let back = file.read_at(to, (last - to) as usize).await?;
+    let target = blocks.as_mut_slice();
+    target[..front.len()].copy_from_slice(&front);
+    for write in run {
+        let at = (write.pos - first) as usize;
+        target[at..at + write.bytes.len()].copy_from_slice(&write.bytes);
+    }
+    let at = (to - first) as usize;
+    target[at..at + back.len()].copy_from_slice(&back);
+    Ok(file.write_at(first, blocks.into_bytes(), Durability::Cached).await?)
+}
+
+/// Makes a segment file exactly `size` long, durably.
+async fn cut_file(context: &Context<'_>, folder: &Path, base: Offset, size: u64) -> Result<(), StorageError> {
+    let path = path_of(folder, base, FileKind::Log);
+    if !context.disk.exists(&path).await? {
+        return match size {
+            0 => Ok(()),
+            _ => Err(StorageError::Corrupt(format!("{} is gone", path.display()))),
+        };
+    }
+    let file = context.disk.open(&path, OpenMode::ReadWrite).await?;
+    let len = file.len().await?;
+    if len < size {
+        return Err(StorageError::Corrupt(format!("{} has {len} bytes of {size}", path.display())));
+    }
+    if len > size {
+        file.truncate(size).await?;
+    }
+    Ok(file.sync().await?)
+}
+
+/// Removes what was made of segments behind the end: nothing in them was ever durable, or it was cut.
+async fn remove_later(context: &Context<'_>, folder: &Path, last: Offset) -> Result<(), StorageError> {
+    let mut removed = false;
+    for entry in context.disk.list(folder).await? {
+        let FileName::Segment(file) = FileName::parse(&entry.name) else { continue };
+        if file.stage == FileStage::Live && file.base_offset > last {
+            tracing::info!(file = %folder.join(&entry.name).display(), "removed: lies behind the log's end");
+            context.disk.remove_file(folder.join(&entry.name)).await?;
+            removed = true;
+        }
+    }
+    if removed {
+        context.disk.sync_dir(folder).await?;
+    }
+    Ok(())
+}
+
+/// Index entries may speak of batches that were never durable: only those before the untouched offset stay.
+async fn trim_indexes(context: &Context<'_>, folder: &Path, plan: &LogPlan) -> Result<(), StorageError> {
+    let touched = plan.sealed.keys().copied().chain([plan.base.segment, plan.end.segment]);
+    for base in touched {
+        let bounds = SegmentBounds { base_offset: base, end_offset: Offset::MAX, size_bytes: u64::MAX };
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let path = path_of(folder, base, kind);
+            let Some(bytes) = context.disk.read_small(&path, INDEX_BYTES_MAX).await? else { continue };
+            let trimmed = if kind == FileKind::OffsetIndex {
+                OffsetIndex::decode(&bytes, &bounds).ok().map(|mut index| {
+                    index.truncate_to(plan.untouched);
+                    index.encode()
+                })
+            } else {
+                TimeIndex::decode(&bytes, &bounds).ok().map(|mut index| {
+                    index.truncate_to(plan.untouched);
+                    index.encode()
+                })
+            };
+            let trimmed = trimmed.unwrap_or_default();
+            if trimmed != bytes {
+                context.disk.replace_small(&path, &trimmed).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The producer state at the plan's end: from that at its base if the log only grew, else from the newest snapshot before the cut.
+async fn rebuild_producers(
+    context: &Context<'_>,
+    folder: &Path,
+    plan: &LogPlan,
+    producers: &[u8],
+) -> Result<Vec<u8>, StorageError> {
+    let (mut state, mut from) = if plan.cut {
+        newest_snapshot(context, folder, plan.end.offset).await?
+    } else {
+        (decode(context, producers).unwrap_or_else(|| ProducerState::new(i64::MAX)), plan.base)
+    };
+    let mut segments = segment_bases(context, folder).await?;
+    segments.retain(|base| from.segment <= *base && *base <= plan.end.segment);
+    for base in segments {
+        let pos = if base == from.segment { from.pos } else { 0 };
+        let path = path_of(folder, base, FileKind::Log);
+        let file = context.disk.open(&path, OpenMode::Read).await?;
+        let size = if base == plan.end.segment { plan.end.pos } else { file.len().await? };
+        apply_batches(&file, pos, size, &mut state).await?;
+        from = Mark { offset: from.offset, segment: base, pos: size };
+    }
+    Ok(if state.is_empty() { Vec::new() } else { state.encode_snapshot() })
+}
+
+fn decode(context: &Context<'_>, producers: &[u8]) -> Option<ProducerState> {
+    ProducerState::from_snapshot(producers, context.rt.wall_ms(), i64::MAX).ok()
+}
+
+async fn segment_bases(context: &Context<'_>, folder: &Path) -> Result<Vec<Offset>, StorageError> {
+    let entries = context.disk.list(folder).await?;
+    let bases = entries.iter().filter_map(|entry| match FileName::parse(&entry.name) {
+        FileName::Segment(file) if file.kind == FileKind::Log && file.stage == FileStage::Live => {
+            Some(file.base_offset)
+        }
+        _ => None,
+    });
+    Ok(bases.collect())
+}
+
+async fn newest_snapshot(
+    context: &Context<'_>,
+    folder: &Path,
+    end: Offset,
+) -> Result<(ProducerState, Mark), StorageError> {
+    let bases = segment_bases(context, folder).await?;
+    for base in bases.iter().rev().filter(|base| **base <= end) {
+        let path = path_of(folder, *base, FileKind::Snapshot);
+        let bytes = context.disk.read_small(path, INDEX_BYTES_MAX).await?;
+        if let Some(state) = bytes.and_then(|bytes| decode(context, &bytes)) {
+            return Ok((state, Mark { offset: *base, segment: *base, pos: 0 }));
+        }
+    }
+    let first = bases.first().copied().unwrap_or(Offset::ZERO);
+    Ok((ProducerState::new(i64::MAX), Mark { offset: first, segment: first, pos: 0 }))
+}
+
+async fn apply_batches(
+    file: &File,
+    mut pos: u64,
+    size: u64,
+    state: &mut ProducerState,
+) -> Result<(), StorageError> {
+    let mut want = PIECE_BYTES;
+    while pos < size {
+        let span = want.min((size - pos) as usize);
+        let bytes = file.read_at(pos, span).await?;
+        let mut scan = BatchScan::new(&bytes, Checksums::Trust);
+        for batch in scan.by_ref() {
+            // A batch that no leader writes is the reader's to report.
+            let _ = state.replay(&batch.header, batch.bytes);
+        }
+        match scan.position() as u64 {
+            0 if (span as u64) < size - pos => want *= 2,
+            0 => return Err(StorageError::Corrupt(format!("{} at position {pos}", file.path().display()))),
+            passed => pos += passed,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! The logs of one shard and what they share: the WAL and its writer, the materialiser that lets go of WAL files, the
+//! memory budget, the checkpoint.
+//!
+//! ```text
+//!  append ──▶ chunk ──▶ queue ──▶ writer: group ──▶ WAL file ──▶ acknowledged
+//!               │                                       │ full
+//!               └──▶ materialiser: segments ──▶ checkpoint ──▶ WAL file released
+//! ```
+
+mod budget;
+pub(crate) mod checkpoint;
+mod lifecycle;
+mod materialiser;
+mod retention;
+mod writer;
+
+pub use budget::StoreStats;
+pub(crate) use budget::{Budget, Charge, Counters, ReadCache, ReadKey};
+
+use crate::config::LogConfig;
+use crate::disk::{Disk, DiskError};
+use crate::error::StorageError;
+use crate::log::{Log, LogInner};
+use crate::names::TopicPartition;
+use crate::wal::{WalConfig, WalFiles};
+use bytes::Bytes;
+use hayate_rt::Rt;
+use hayate_rt::notify::{Lock, Notify};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Settings of one shard's store.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The data folder: partitions' folders, checkpoints, the WAL.
+    pub data_dir: PathBuf,
+    /// The shard's number: names its WAL and its checkpoint.
+    pub shard: usize,
+    /// Sizes of the WAL.
+    pub wal: WalConfig,
+    /// Appends of one partition that wait with so many bytes go straight to the segment.
+    pub direct_bytes_min: u64,
+    /// The most bytes that chunks and kept reads may take.
+    pub memory_bytes: usize,
+    /// The most bytes that may wait for their flush before [`Store::writable`] waits.
+    pub unflushed_bytes_max: u64,
+    /// How long after its deletion the files of a log are kept (`file.delete.delay.ms` of the broker).
+    pub delete_delay: Duration,
+    /// `producer.id.expiration.ms`
+    pub producer_expiration_ms: i64,
+}
+
+impl StoreConfig {
+    /// Defaults for `shard` of the data in `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>, shard: usize) -> StoreConfig {
+        StoreConfig {
+            data_dir: data_dir.into(),
+            shard,
+            wal: WalConfig::default(),
+            direct_bytes_min: 256 << 10,
+            memory_bytes: 1 << 30,
+            unflushed_bytes_max: 64 << 20,
+            delete_delay: Duration::from_secs(60),
+            producer_expiration_ms: crate::producers::EXPIRATION_MS_DEFAULT,
+        }
+    }
+}
+
+/// Which log, and how it is to behave.
+#[derive(Clone, Debug)]
+pub struct LogSpec {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Its topic's id, big-endian.
+    pub topic_id: [u8; 16],
+    /// The settings.
+    pub config: LogConfig,
+}
+
+/// One shard's logs. Cloning gives another handle.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) shared: Rc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) rt: Rt,
+    pub(crate) disk: Disk,
+    pub(crate) config: StoreConfig,
+    pub(crate) wal: RefCell<WalFiles>,
+    next_lsn: Cell<u64>,
+    logs: RefCell<BTreeMap<TopicPartition, Rc<LogInner>>>,
+    /// Logs that have something for the WAL, in the order of their asking.
+    queue: RefCell<VecDeque<Rc<LogInner>>>,
+    /// The queue is no longer empty, or the store is closing.
+    work: Notify,
+    /// A WAL file became free, or the disk has space again.
+    freed: Notify,
+    /// There is something to write out.
+    pressure: Notify,
+    making_file: Cell<bool>,
+    checkpoint_lock: Lock,
+    checkpoint_generation: Cell<u64>,
+    pub(crate) budget: Rc<Budget>,
+    reads: RefCell<ReadCache>,
+    counters: Counters,
+    no_space: Cell<bool>,
+    closing: Cell<bool>,
+    failed: RefCell<Option<Rc<DiskError>>>,
+}
+
+impl Shared {
+    /// # Errors
+    /// Why the log folder is offline.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        match &*self.failed.borrow() {
+            Some(cause) => Err(StorageError::Offline(cause.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// [`StorageError::NoSpace`] while the disk is full, [`StorageError::Closed`] once the store is closing.
+    pub(crate) fn check_space(&self) -> Result<(), StorageError> {
+        match (self.no_space.get(), self.closing.get()) {
+            (_, true) => Err(StorageError::Closed),
+            (true, false) => Err(StorageError::NoSpace),
+            (false, false) => Ok(()),
+        }
+    }
+
+    pub(crate) fn enqueue(&self, log: Rc<LogInner>) {
+        self.queue.borrow_mut().push_back(log);
+        self.work.notify();
+    }
+
+    /// Takes the whole log folder offline: an IO error leaves it unknown what is on disk, so nothing is retried.
+    pub(crate) fn fail(&self, error: &StorageError) {
+        let cause = match error {
+            StorageError::Disk(cause) | StorageError::Offline(cause) => cause.clone(),
+            StorageError::NoSpace
+            | StorageError::Corrupt(_)
+            | StorageError::Closed
+            | StorageError::Foreign(_) => Rc::new(self.unknown_failure(error)),
+        };
+        if self.failed.borrow().is_some() {
+            return;
+        }
+        tracing::error!(%cause, folder = %self.config.data_dir.display(), "log folder taken offline; restart to recover it");
+        *self.failed.borrow_mut() = Some(cause.clone());
+        self.rt.reached("log folder offline");
+        let logs: Vec<_> = self.logs.borrow().values().cloned().collect();
+        for log in logs {
+            log.fail(&StorageError::Offline(cause.clone()));
+        }
+        self.freed.notify();
+        self.work.notify();
+        self.pressure.notify();
+    }
+
+    /// What took the folder offline when it was no call of the disk.
+    fn unknown_failure(&self, error: &StorageError) -> DiskError {
+        tracing::error!(%error, "a log cannot go on");
+        DiskError::Io { op: "keep logs in", path: self.config.data_dir.clone(), errno: libc::EIO }
+    }
+
+    fn set_no_space(&self, full: bool) {
+        if self.no_space.replace(full) == full {
+            return;
+        }
+        if full {
+            tracing::warn!("the disk is full: produce requests fail until there is space");
+            self.rt.reached("disk full");
+        } else {
+            tracing::info!("the disk has space again: producing resumes");
+            self.rt.reached("space again");
+        }
+        self.freed.notify();
+    }
+
+    pub(crate) fn kept_read(&self, key: ReadKey, pos: u64) -> Option<Bytes> {
+        self.reads.borrow_mut().get(key, pos)
+    }
+
+    pub(crate) fn keep_read(&self, key: ReadKey, pos: u64, bytes: Bytes) {
+        self.reads.borrow_mut().put(key, pos, bytes);
+    }
+
+    pub(crate) fn forget_reads(&self, log: crate::wal::format::LogId) {
+        self.reads.borrow_mut().forget(log);
+    }
+
+    pub(crate) fn begin_read_ahead(&self) -> bool {
+        self.reads.borrow_mut().begin_read_ahead()
+    }
+
+    pub(crate) fn end_read_ahead(&self) {
+        self.reads.borrow_mut().end_read_ahead();
+    }
+}
+
+impl Store {
+    /// The log of a partition, if this shard has it.
+    pub fn log(&self, partition: &TopicPartition) -> Option<Log> {
+        self.shared.logs.borrow().get(partition).map(|inner| Log { inner: inner.clone() })
+    }
+
+    /// All logs of this shard.
+    pub fn logs(&self) -> Vec<Log> {
+        self.shared.logs.borrow().values().map(|inner| Log { inner: inner.clone() }).collect()
+    }
+
+    /// Waits while too much is unflushed or held in memory: back-pressure for whoever appends.
+    pub async fn writable(&self) {
+        loop {
+            let freed = self.shared.freed.notified();
+            let waits =
+                self.shared.is_behind() && self.shared.check().is_ok() && self.shared.check_space().is_ok();
+            if !waits {
+                return;
+            }
+            self.shared.count_stall();
+            freed.await;
+        }
+    }
+
+    /// What was counted since the store was opened.
+    pub fn stats(&self) -> StoreStats {
+        self.shared.stats()
+    }
+}

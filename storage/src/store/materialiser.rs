@@ -1,0 +1,96 @@
+//! The materialiser of a shard: writes logs out so that WAL files and memory can be let go. Order always: segments,
+//! then the checkpoint, then the release.
+
+use super::Shared;
+use crate::error::StorageError;
+use crate::log::LogInner;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long it waits before it tries a full disk again.
+const SPACE_RETRY: Duration = Duration::from_millis(200);
+/// An index is stored again when so many bytes came behind what it covers: bounds what a restart must scan.
+const INDEX_EVERY_BYTES: u64 = 64 << 20;
+
+/// Runs until the store is closed or failed.
+pub(super) async fn run(shared: Rc<Shared>) {
+    loop {
+        let pressure = shared.pressure.notified();
+        if shared.closing.get() || shared.check().is_err() {
+            return;
+        }
+        let held = shared.wal.borrow().newest_held();
+        let outcome = match held {
+            Some(sequence) => release(&shared, sequence).await,
+            None if shared.is_memory_short() => shed_memory(&shared).await,
+            None => {
+                pressure.await;
+                continue;
+            }
+        };
+        match outcome {
+            Ok(()) => shared.set_no_space(false),
+            Err(StorageError::NoSpace) => {
+                shared.set_no_space(true);
+                shared.rt.sleep(SPACE_RETRY).await;
+            }
+            Err(error) => {
+                shared.fail(&error);
+                return;
+            }
+        }
+    }
+}
+
+/// Lets go of the WAL files up to `sequence`.
+async fn release(shared: &Rc<Shared>, sequence: u64) -> Result<(), StorageError> {
+    let needed = |log: &&Rc<LogInner>| log.state.borrow().oldest_wal.is_some_and(|oldest| oldest <= sequence);
+    let logs: Vec<_> = shared.logs.borrow().values().filter(needed).cloned().collect();
+    for log in logs {
+        account(&log).await?;
+    }
+    shared.write_checkpoint().await?;
+    shared.wal.borrow_mut().release(sequence);
+    shared.rt.reached("WAL released");
+    shared.evict();
+    shared.freed.notify();
+    Ok(())
+}
+
+/// Writes out logs that hold memory, largest first would be fairer; oldest first is what the WAL needs anyway.
+async fn shed_memory(shared: &Rc<Shared>) -> Result<(), StorageError> {
+    let dirty = |log: &&Rc<LogInner>| log.state.borrow().oldest_wal.is_some();
+    let logs: Vec<_> = shared.logs.borrow().values().filter(dirty).cloned().collect();
+    let any = !logs.is_empty();
+    for log in logs {
+        account(&log).await?;
+        shared.evict();
+        if !shared.is_memory_short() {
+            break;
+        }
+    }
+    shared.freed.notify();
+    if !any {
+        // Everything is in files: readers hold what is left.
+        shared.rt.sleep(SPACE_RETRY).await;
+    }
+    Ok(())
+}
+
+/// Accounts for one log; one that was deleted or failed meanwhile no longer matters.
+async fn account(log: &Rc<LogInner>) -> Result<(), StorageError> {
+    match log.account().await {
+        Ok(()) => {}
+        Err(StorageError::Closed) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let stale = {
+        let state = log.state.borrow();
+        let active = state.active();
+        (active.durable_pos.saturating_sub(active.indexed_bytes) >= INDEX_EVERY_BYTES).then_some(active.base)
+    };
+    match stale {
+        Some(base) => log.store_indexes(base).await,
+        None => Ok(()),
+    }
+}

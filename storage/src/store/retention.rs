@@ -1,0 +1,54 @@
+//! Retention: one pass over the logs of a shard, on the engine's call.
+
+use super::Store;
+use crate::batch::Offset;
+use crate::error::StorageError;
+use crate::log::Log;
+use crate::retention::{RetentionInputs, SegmentSummary, deletable, start_after};
+
+impl Store {
+    /// Moves the start of every log up to what its retention settings leave, and removes the segments before it.
+    pub async fn run_retention(&self) {
+        for log in self.logs() {
+            if let Err(error) = retain(&log).await {
+                tracing::warn!(partition = %log.partition(), %error, "retention");
+            }
+        }
+    }
+}
+
+async fn retain(log: &Log) -> Result<(), StorageError> {
+    let inner = &log.inner;
+    let bases: Vec<Offset> = inner.state.borrow().segments.iter().map(|segment| segment.base).collect();
+    for base in bases {
+        inner.ensure_indexes(base).await?;
+    }
+    let now_ms = inner.shared.rt.wall_ms();
+    let to = {
+        let mut state = inner.state.borrow_mut();
+        state.producers.expire(now_ms);
+        let segments: Vec<SegmentSummary> = state
+            .segments
+            .iter()
+            .map(|segment| SegmentSummary {
+                base_offset: segment.base,
+                size_bytes: segment.size,
+                largest_timestamp_ms: segment.largest_timestamp_ms(),
+            })
+            .collect();
+        let inputs = RetentionInputs {
+            segments: &segments,
+            log_start: state.start,
+            log_end: state.end,
+            high_watermark: state.high_watermark,
+            now_ms,
+        };
+        let count = deletable(&state.config, &inputs).total();
+        let to = start_after(&inputs, count);
+        if count == segments.len() && count > 0 {
+            state.roll(inner, now_ms);
+        }
+        to
+    };
+    log.advance_start(to).await
+}
