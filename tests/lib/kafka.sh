@@ -11,6 +11,10 @@ KAFKA_LIBS="$CACHE_DIR/kafka-$KAFKA_VERSION-$(cache_key "$TESTS_DIR/lib/kafka/po
 KAFKA_BROKER_HEAP="${KAFKA_BROKER_HEAP:--Xms512m -Xmx512m}"
 KAFKA_TOOL_HEAP="${KAFKA_TOOL_HEAP:--Xmx512m}"
 
+echo_version() {
+  echo "$KAFKA_VERSION"
+}
+
 kafka_fetch() {
   mvn -B -q -f "$TESTS_DIR/lib/kafka/pom.xml" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$1/libs"

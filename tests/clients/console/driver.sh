@@ -85,8 +85,8 @@ console_consume_tail() {
 }
 
 perf() {
-  timeout 120 "$TESTS_DIR/lib/kafka.sh" tool producer-perf-test --topic "$topic-perf" --num-records 5000 --record-size 100 \
-    --throughput -1 --producer-props "bootstrap.servers=$bootstrap" acks=all compression.type=lz4 >"$work/perf" && cat "$work/perf" &&
+  b producer-perf-test --topic "$topic-perf" --num-records 5000 --record-size 100 --throughput -1 \
+    --command-property acks=all compression.type=lz4 >"$work/perf" && cat "$work/perf" &&
     grep -q '^5000 records sent' "$work/perf" && [ "$(ends "$topic-perf")" = "$topic-perf:0:5000" ]
 }
 

@@ -31,6 +31,7 @@ public class Driver {
     static String answer(String command, String rest) throws Exception {
         return switch (command) {
             case "create" -> create(rest.split(" +"));
+            case "delete" -> delete(rest);
             case "expect" -> expect(new Spec(rest));
             case "produce" -> produce(new Spec(rest));
             case "read" -> read(new Spec(rest));
@@ -48,6 +49,13 @@ public class Driver {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
             NewTopic topic = new NewTopic(words[0], Integer.parseInt(words[1]), (short) 1).configs(configs);
             admin.createTopics(List.of(topic)).all().get();
+        }
+        return "ok";
+    }
+
+    static String delete(String topic) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+            admin.deleteTopics(List.of(topic)).all().get();
         }
         return "ok";
     }
