@@ -8,5 +8,6 @@
 
 pub mod controller;
 pub mod image;
+pub mod quorum;
 pub mod records;
 pub mod snapshot;

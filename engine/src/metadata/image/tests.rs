@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::metadata::records::arbitrary::seeded;
 use crate::metadata::records::*;
 
 /// Records over few topics, partitions and brokers, so that many of them fit each other.
@@ -251,6 +252,8 @@ fn directories_are_one_a_replica_or_unknown() {
 }
 
 proptest! {
+    #![proptest_config(seeded())]
+
     #[test]
     fn a_record_is_applied_whole_or_refused_whole(records in vec(record_over_few_names(), 0..60)) {
         let mut image = MetadataImage::empty("cluster");

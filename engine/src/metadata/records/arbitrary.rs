@@ -6,9 +6,20 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use uuid::Uuid;
 
 use super::*;
+
+/// Cases drawn from one seed, so that a run repeats; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others.
+pub(crate) fn seeded() -> ProptestConfig {
+    let told = ProptestConfig::default();
+    let rng_seed = match told.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        fixed @ RngSeed::Fixed(_) => fixed,
+    };
+    ProptestConfig { rng_seed, failure_persistence: None, ..told }
+}
 
 fn text() -> impl Strategy<Value = String> {
     proptest::string::string_regex("[a-zé_.-]{0,12}").expect("a valid expression")

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::arbitrary::record;
+use super::arbitrary::{record, seeded};
 use super::*;
 
 const FIXTURES: &str = include_str!("fixtures.txt");
@@ -248,6 +248,8 @@ fn what_a_version_cannot_carry_is_not_dropped_silently() {
 }
 
 proptest! {
+    #![proptest_config(seeded())]
+
     #[test]
     fn every_record_comes_back(record in record()) {
         let bytes = record.encode().expect("encodes");

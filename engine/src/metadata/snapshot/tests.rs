@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::metadata::image::Replay;
 use crate::metadata::image::tests::record_over_few_names;
+use crate::metadata::records::arbitrary::seeded;
 use hayate_storage::batch::{LeaderEpoch, Offset};
 
 fn at(offset: i64) -> Position {
@@ -32,6 +33,8 @@ fn the_version_of_the_metadata_comes_first() {
 }
 
 proptest! {
+    #![proptest_config(seeded())]
+
     #[test]
     fn an_image_comes_back_from_its_snapshot(records in vec(record_over_few_names(), 0..80)) {
         let image = image_of(&records);
