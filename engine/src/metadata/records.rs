@@ -45,11 +45,6 @@ trait Message: Sized {
     /// The highest of the schema's `validVersions`; they all start at 0.
     const VERSION_MAX: u16;
 
-    /// The version we write: the one that Kafka 4.2 writes for the same content.
-    fn version(&self) -> u16 {
-        Self::VERSION_MAX
-    }
-
     /// Appends the fields of `version`; `version` is at most [`Self::VERSION_MAX`].
     fn write(&self, w: &mut Writer, version: u16);
 
@@ -88,16 +83,10 @@ macro_rules! metadata_records {
                 }
             }
 
-            /// The version of the schema in which [`Self::encode`] writes the record.
+            /// The version of the schema in which [`Self::encode`] writes the record: the highest, as Kafka does
+            /// since `metadata.version` 23 (4.0-IV1).
             #[must_use]
             pub fn version(&self) -> u16 {
-                match self {
-                    $( Self::$variant(record) => record.version(), )+
-                    Self::Opaque(opaque) => opaque.version,
-                }
-            }
-
-            fn version_max(&self) -> u16 {
                 match self {
                     $( Self::$variant(_) => <$record as Message>::VERSION_MAX, )+
                     Self::Opaque(opaque) => opaque.version,
@@ -194,7 +183,7 @@ impl MetadataRecord {
     /// # Errors
     /// As [`Self::encode`]; also a version that the kind has not, or that cannot carry what the record holds.
     pub fn encode_at(&self, version: u16) -> Result<Bytes, EncodeError> {
-        if version > self.version_max() {
+        if version > self.version() {
             return Err(EncodeError::UnsupportedVersion { api_key: self.api_key(), version });
         }
         let mut w = Writer::new();

@@ -98,11 +98,6 @@ impl Message for PartitionRecord {
     const API_KEY: u16 = 3;
     const VERSION_MAX: u16 = 2;
 
-    /// 2 only with eligible leader replicas: Kafka writes it only when that feature is on.
-    fn version(&self) -> u16 {
-        if self.eligible_leader_replicas.is_some() || self.last_known_elr.is_some() { 2 } else { 1 }
-    }
-
     fn write(&self, w: &mut Writer, version: u16) {
         w.i32(self.partition_id);
         w.uuid(&self.topic_id);
@@ -229,11 +224,6 @@ impl PartitionChangeRecord {
 impl Message for PartitionChangeRecord {
     const API_KEY: u16 = 5;
     const VERSION_MAX: u16 = 2;
-
-    /// 2 only with eligible leader replicas: Kafka writes it only when that feature is on.
-    fn version(&self) -> u16 {
-        if self.eligible_leader_replicas.is_some() || self.last_known_elr.is_some() { 2 } else { 1 }
-    }
 
     fn write(&self, w: &mut Writer, version: u16) {
         w.i32(self.partition_id);

@@ -24,6 +24,34 @@ fn image_of(records: &[MetadataRecord]) -> MetadataImage {
     replay.image().clone()
 }
 
+/// The records on the lines of the fixtures with that mark.
+fn fixtures(mark: &str) -> Vec<MetadataRecord> {
+    let lines =
+        include_str!("fixtures.txt").lines().filter_map(|line| line.strip_prefix(mark)?.strip_prefix(' '));
+    lines
+        .map(|hex| {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            let record = MetadataRecord::decode(&bytes).expect("decodes");
+            assert_eq!(record.encode().expect("encodes"), bytes, "not as Kafka writes it");
+            record
+        })
+        .collect()
+}
+
+#[test]
+fn a_log_leads_to_the_snapshot_that_kafka_takes_of_it() {
+    let mut replay = Replay::new(MetadataImage::empty("cluster"));
+    for (offset, record) in (0..).zip(&fixtures("log")) {
+        replay.apply(record, at(offset)).expect("fits");
+    }
+    let snapshot = to_records(replay.image());
+    for (ours, theirs) in snapshot.iter().zip(&fixtures("snapshot")) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(snapshot.len(), fixtures("snapshot").len());
+}
+
 #[test]
 fn the_version_of_the_metadata_comes_first() {
     let feature = |name: &str| FeatureLevelRecord { name: name.into(), feature_level: 1 }.into();
