@@ -11,3 +11,6 @@ pub mod image;
 pub mod quorum;
 pub mod records;
 pub mod snapshot;
+
+#[cfg(test)]
+mod tests;

@@ -4,16 +4,6 @@
 //! does no IO, reads no clock and draws no random number that matters (raft's own draw of the election timeout is
 //! overwritten after every call; the crate still touches the system's random source for it). What the records mean is
 //! not known here. A single broker is a quorum of one: it elects itself at once and commits what it has made durable.
-//!
-//! The loop of its owner, in this order:
-//!
-//! 1. [`Quorum::ready`]; send `messages`; hand `committed` to the replay.
-//! 2. Make `hard_state` durable, then `append` (cutting the log before its first entry, where it overlaps).
-//! 3. [`Quorum::advance`] with the ready's number; send `messages_once_durable`; back to 1.
-//!
-//! Between 1 and 3 more may be proposed, ticked and stepped; readies become durable in order. A reply that waits for a
-//! [`Proposal`] is released when an entry of its index *and* epoch is among `committed`, and refused when another epoch's
-//! entry has that index. The new leader's first entry has no records: once it is committed, the controller may decide.
 //! Design: the Raft paper and thesis, raft-rs `RawNode`, KIP-595 for the shape of the log.
 
 mod entry;
@@ -184,6 +174,17 @@ impl QuorumReady {
 }
 
 /// One node's share of the quorum.
+///
+/// The loop of its owner, in this order:
+///
+/// 1. [`Quorum::ready`]; send `messages`; hand `committed` to the replay.
+/// 2. Make `hard_state` durable, then `append` (cutting the log before its first entry, where it overlaps).
+/// 3. [`Quorum::advance`] with the ready's number; send `messages_once_durable`; back to 1.
+///
+/// Between 1 and 3 more may be proposed, ticked and stepped; readies become durable in order. A reply that waits for a
+/// [`Proposal`] is released when an entry of its index *and* epoch is among `committed`, and refused when another
+/// epoch's entry has that index. The new leader's first entry has no records: once it is committed, the controller may
+/// decide.
 pub struct Quorum {
     node: RawNode<Store>,
     id: NodeId,
