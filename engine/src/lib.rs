@@ -1,3 +1,4 @@
 //! The broker: shards, partitions, requests and metadata.
 
 pub mod metadata;
+pub mod metrics;

@@ -1,0 +1,322 @@
+//! All shards' cells and what is known of the process, written out for Prometheus.
+
+use super::cells::{Counter, Gauge, Histogram, Times};
+use super::requests::RequestFigures;
+use super::text::{MetricType, TextWriter};
+use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, storage};
+use hayate_net::error::ErrorCode;
+use hayate_net::wire::table;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the operating system says of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// CPU time of all threads, user and system, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory that is in RAM, in bytes.
+    pub resident_bytes: u64,
+    /// Descriptors that are open.
+    pub open_fds: u64,
+    /// Descriptors that may be.
+    pub max_fds: u64,
+    /// When the process began, in seconds since the Unix epoch.
+    pub start_time_seconds: u64,
+}
+
+/// The figures of the whole broker.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: Vec<Arc<ShardMetrics>>,
+    version: &'static str,
+    commit: &'static str,
+}
+
+/// A figure of each shard: name, type, help, and where it is counted.
+type CounterFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
+type GaugeFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Gauge);
+
+const COUNTERS: [CounterFamily; 12] = [
+    (
+        "hayate_connections_opened_total",
+        "Connections accepted (Kafka: kafka.server:type=socket-server-metrics connection-creation-total).",
+        |shard| &shard.connections_opened,
+    ),
+    (
+        "hayate_network_received_bytes_total",
+        "Bytes read from sockets (Kafka: kafka.server:type=socket-server-metrics incoming-byte-total).",
+        |shard| &shard.received_bytes,
+    ),
+    (
+        "hayate_network_sent_bytes_total",
+        "Bytes handed to sockets (Kafka: kafka.server:type=socket-server-metrics outgoing-byte-total).",
+        |shard| &shard.sent_bytes,
+    ),
+    (
+        "hayate_produced_bytes_total",
+        "Bytes of records appended for producers (Kafka: kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec).",
+        |shard| &shard.produced_bytes,
+    ),
+    (
+        "hayate_produced_records_total",
+        "Records appended for producers (Kafka: kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec).",
+        |shard| &shard.produced_records,
+    ),
+    (
+        "hayate_fetched_bytes_total",
+        "Bytes of records sent to consumers (Kafka: kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec).",
+        |shard| &shard.fetched_bytes,
+    ),
+    (
+        "hayate_mailbox_waits_total",
+        "Calls to another shard that waited for a credit. No counterpart in Kafka.",
+        |shard| &shard.mailbox_waits,
+    ),
+    (
+        "hayate_receive_stalls_total",
+        "Times that a socket was not read because receive buffers had spent their budget (Kafka: \
+         kafka.network:type=SocketServer,name=MemoryPoolAvgDepletedPercent).",
+        |shard| &shard.receive_stalls,
+    ),
+    (
+        "hayate_contained_panics_total",
+        "Panics that closed one connection. No counterpart in Kafka.",
+        |shard| &shard.contained_panics,
+    ),
+    (
+        "hayate_task_overruns_total",
+        "Tasks that kept a shard's thread for more than 10 ms. No counterpart in Kafka.",
+        |shard| &shard.task_overruns,
+    ),
+    (
+        "hayate_expired_fetches_total",
+        "Fetches whose time ran out before their bytes were there (Kafka: \
+         kafka.server:type=DelayedFetchMetrics,name=ExpiresPerSec).",
+        |shard| &shard.expired_fetches,
+    ),
+    (
+        "hayate_evicted_fetch_sessions_total",
+        "Fetch sessions that made room for others (Kafka: \
+         kafka.server:type=FetchSessionCache,name=IncrementalFetchSessionEvictionsPerSec).",
+        |shard| &shard.evicted_fetch_sessions,
+    ),
+];
+
+const GAUGES: [GaugeFamily; 5] = [
+    (
+        "hayate_receive_buffer_bytes",
+        "Bytes that receive buffers hold (Kafka: kafka.network:type=SocketServer,name=MemoryPoolUsed).",
+        |shard| &shard.receive_buffer_bytes,
+    ),
+    (
+        "hayate_waiting_fetches",
+        "Fetches that wait for bytes (Kafka: \
+         kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize,delayedOperation=Fetch).",
+        |shard| &shard.waiting_fetches,
+    ),
+    (
+        "hayate_fetch_sessions",
+        "Fetch sessions kept (Kafka: kafka.server:type=FetchSessionCache,name=NumIncrementalFetchSessions).",
+        |shard| &shard.fetch_sessions,
+    ),
+    (
+        "hayate_partitions",
+        "Partitions led (Kafka: kafka.server:type=ReplicaManager,name=LeaderCount).",
+        |shard| &shard.partitions,
+    ),
+    (
+        "hayate_offline_partitions",
+        "Partitions whose log is offline (Kafka: kafka.server:type=ReplicaManager,name=OfflineReplicaCount).",
+        |shard| &shard.offline_partitions,
+    ),
+];
+
+/// A stage of a request: name, help, and its histogram.
+type Stage = (&'static str, &'static str, fn(&RequestFigures) -> &Histogram);
+
+const STAGES: [Stage; 4] = [
+    (
+        "hayate_request_duration_seconds",
+        "Whole time of a request, from its last byte in to its answer's last byte out (Kafka: \
+         kafka.network:type=RequestMetrics,name=TotalTimeMs).",
+        |figures| &figures.total,
+    ),
+    (
+        "hayate_request_dispatch_seconds",
+        "Time until a request had its place in the order of its partitions (Kafka: \
+         kafka.network:type=RequestMetrics,name=RequestQueueTimeMs and LocalTimeMs).",
+        |figures| &figures.dispatch,
+    ),
+    (
+        "hayate_request_wait_seconds",
+        "Time from there until the answer was ready: flush, disk, a fetch's wait (Kafka: \
+         kafka.network:type=RequestMetrics,name=RemoteTimeMs).",
+        |figures| &figures.wait,
+    ),
+    (
+        "hayate_request_send_seconds",
+        "Time from there until the kernel had the answer (Kafka: \
+         kafka.network:type=RequestMetrics,name=ResponseQueueTimeMs and ResponseSendTimeMs).",
+        |figures| &figures.send,
+    ),
+];
+
+impl Metrics {
+    /// Cells for `shards` shards.
+    pub fn new(shards: usize) -> Metrics {
+        Metrics {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            version: env!("CARGO_PKG_VERSION"),
+            commit: option_env!("HAYATE_COMMIT").unwrap_or("unknown"),
+        }
+    }
+
+    /// The cells of a shard, by its number.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    pub fn shard(&self, number: usize) -> Arc<ShardMetrics> {
+        self.shards[number].clone()
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub fn render(&self, process: &ProcessFigures) -> String {
+        let mut text = TextWriter::default();
+        self.render_build(&mut text);
+        render_process(&mut text, process);
+        self.render_requests(&mut text);
+        self.render_errors(&mut text);
+        for (name, help, cell) in COUNTERS {
+            self.each_shard(&mut text, name, MetricType::Counter, help, |shard| cell(shard).get());
+        }
+        for (name, help, cell) in GAUGES {
+            self.each_shard(&mut text, name, MetricType::Gauge, help, |shard| cell(shard).get());
+        }
+        self.render_connections(&mut text);
+        self.render_tasks(&mut text);
+        self.render_copies(&mut text);
+        self.render_store(&mut text);
+        text.finish()
+    }
+
+    fn each_shard(
+        &self,
+        text: &mut TextWriter,
+        name: &'static str,
+        kind: MetricType,
+        help: &str,
+        value: impl Fn(&ShardMetrics) -> u64,
+    ) {
+        text.family(name, kind, help);
+        for (number, shard) in self.shards.iter().enumerate() {
+            text.sample(&[("shard", &number.to_string())], value(shard));
+        }
+    }
+
+    fn sum(&self, value: impl Fn(&ShardMetrics) -> u64) -> u64 {
+        self.shards.iter().map(|shard| value(shard)).sum()
+    }
+
+    fn render_build(&self, text: &mut TextWriter) {
+        let help = "Always 1; what runs here (Kafka: kafka.server:type=app-info).";
+        text.family("hayate_build_info", MetricType::Gauge, help);
+        text.sample(&[("version", self.version), ("commit", self.commit)], 1);
+        let help = "Shards, each on a core of its own (Kafka has thread pools: num.io.threads).";
+        text.single("hayate_shards", MetricType::Gauge, help, self.shards.len() as u64);
+    }
+
+    fn render_requests(&self, text: &mut TextWriter) {
+        for (name, help, stage) in STAGES {
+            let mut kinds: BTreeMap<i16, Times> = BTreeMap::new();
+            for (key, figures) in self.shards.iter().flat_map(|shard| shard.requests.used()) {
+                stage(figures).add_to(kinds.entry(key).or_default());
+            }
+            text.family(name, MetricType::Histogram, help);
+            for (key, times) in kinds.iter().filter(|(_, times)| times.count() > 0) {
+                text.histogram(&[("request", request_name(*key))], times);
+            }
+        }
+    }
+
+    fn render_errors(&self, text: &mut TextWriter) {
+        let mut errors: BTreeMap<(i16, i16), u64> = BTreeMap::new();
+        for (key, figures) in self.shards.iter().flat_map(|shard| shard.requests.used()) {
+            for (code, count) in figures.errors() {
+                *errors.entry((key, code)).or_default() += count;
+            }
+        }
+        let help = "Error codes in answers (Kafka: kafka.network:type=RequestMetrics,name=ErrorsPerSec).";
+        text.family("hayate_request_errors_total", MetricType::Counter, help);
+        for ((key, code), count) in errors {
+            let error = ErrorCode::from_code(code).map_or("OTHER", ErrorCode::name);
+            text.sample(&[("request", request_name(key)), ("error", error)], count);
+        }
+        let help = "What peers did wrong, by kind (Kafka: kafka.network:type=SocketServer,\
+                    name=ExpiredConnectionsKilledCount and failed requests in the log).";
+        text.family("hayate_protocol_errors_total", MetricType::Counter, help);
+        for kind in ProtocolError::ALL {
+            let count = self.sum(|shard| shard.protocol_errors[kind as usize].get());
+            text.sample(&[("kind", kind.name())], count);
+        }
+    }
+
+    fn render_connections(&self, text: &mut TextWriter) {
+        let help = "Connections open (Kafka: kafka.server:type=socket-server-metrics connection-count).";
+        self.each_shard(text, "hayate_connections", MetricType::Gauge, help, ShardMetrics::connections);
+        let help = "Connections ended, by cause (Kafka: kafka.server:type=socket-server-metrics \
+                    connection-close-total, expired-connections-killed-count).";
+        text.family("hayate_connections_closed_total", MetricType::Counter, help);
+        for cause in CloseCause::ALL {
+            text.sample(&[("cause", cause.name())], self.sum(|shard| shard.closed[cause as usize].get()));
+        }
+    }
+
+    fn render_tasks(&self, text: &mut TextWriter) {
+        let help = "The longest time that a task kept a shard's thread. No counterpart in Kafka.";
+        text.family("hayate_task_max_seconds", MetricType::Gauge, help);
+        for (number, shard) in self.shards.iter().enumerate() {
+            text.seconds(&[("shard", &number.to_string())], shard.task_nanos_max.get());
+        }
+    }
+
+    fn render_copies(&self, text: &mut TextWriter) {
+        let help = "Payload bytes copied in user space, by path. No counterpart in Kafka.";
+        text.family("hayate_user_copy_bytes_total", MetricType::Counter, help);
+        for path in CopyPath::ALL {
+            let bytes = self.sum(|shard| shard.copied_bytes[path as usize].get());
+            text.sample(&[("path", path.name())], bytes);
+        }
+        text.sample(&[("path", "chunk")], self.sum(|shard| shard.store().appended_bytes));
+        text.sample(&[("path", "wal")], self.sum(|shard| shard.store().wal_copied_bytes));
+    }
+
+    fn render_store(&self, text: &mut TextWriter) {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.store()).collect();
+        for (name, kind, help, value) in storage::FIGURES {
+            text.family(name, kind, help);
+            for (number, stats) in shards.iter().enumerate() {
+                text.sample(&[("shard", &number.to_string())], value(stats));
+            }
+        }
+    }
+}
+
+/// The standard figures of a process, by the names that every dashboard knows.
+fn render_process(text: &mut TextWriter, process: &ProcessFigures) {
+    let help = "CPU time of the process (Java: java.lang:type=OperatingSystem ProcessCpuTime).";
+    text.family("process_cpu_seconds_total", MetricType::Counter, help);
+    text.seconds(&[], process.cpu_nanos);
+    let gauges = [
+        ("process_resident_memory_bytes", "Memory of the process in RAM.", process.resident_bytes),
+        ("process_open_fds", "Descriptors that are open.", process.open_fds),
+        ("process_max_fds", "Descriptors that may be open.", process.max_fds),
+        ("process_start_time_seconds", "When the process began, Unix time.", process.start_time_seconds),
+    ];
+    for (name, help, value) in gauges {
+        text.single(name, MetricType::Gauge, help, value);
+    }
+}
+
+fn request_name(key: i16) -> &'static str {
+    table::api(key).map_or("Unknown", |api| api.name)
+}
