@@ -1,4 +1,5 @@
 //! The image under records that fit and records that do not, in any order.
+//! The strategy here serves the tests of snapshots too.
 
 use proptest::collection::vec;
 use proptest::option;

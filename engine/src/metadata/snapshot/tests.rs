@@ -1,4 +1,5 @@
 //! A snapshot holds the whole image, in Kafka's order, and survives the codec.
+//! `fixtures.txt` says how its bytes were made.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
