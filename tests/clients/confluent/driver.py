@@ -19,7 +19,7 @@ QUIET_SECONDS_MAX = 60
 def create(words):
     topic, partitions, *configs = words.split()
     config = dict(word.split("=", 1) for word in configs)
-    admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
+    admin = AdminClient({"bootstrap.servers": BOOTSTRAP, "log_level": 2})
     for future in admin.create_topics([NewTopic(topic, int(partitions), 1, config=config)]).values():
         future.result()
     # A broker may answer before its own metadata shows the topic; librdkafka takes that for a final answer.
