@@ -1,4 +1,10 @@
 //! The broker: shards, partitions, requests and metadata.
 
+pub mod api;
+pub mod broker;
 pub mod metadata;
+pub mod partition;
+pub mod placement;
+pub mod purgatory;
+pub mod shard;
 pub mod metrics;

@@ -1,0 +1,299 @@
+//! The requests that this broker serves: one table of them, and the way from a frame's body to its answer.
+//!
+//! Each kind has a file of its own: decode, call, encode. What holds for all of them stands here and is not repeated
+//! there: versions, what a request may cost in memory, which permission it takes. A request begins in the order of its
+//! connection and may end later ([`begin`]).
+
+mod api_versions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod fetch;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod topics;
+
+pub use describe_configs::BrokerConfig;
+
+use crate::shard::Shard;
+use crate::shard::interrupt::Interrupt;
+use bytes::Bytes;
+use hayate_net::conn::Answer;
+use hayate_net::error::{FrameError, WireError};
+use hayate_net::frame::{ClientId, RequestFrame, RequestHead};
+use hayate_net::wire::codec;
+use hayate_net::wire::table::{self, Api, Authentication, Supported};
+use hayate_rt::MonoTime;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+/// What is left of a request that has begun.
+pub type Later = Pin<Box<dyn Future<Output = Result<Answer, WireError>>>>;
+
+/// What a client must be allowed to do; held against ACLs where there are any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Nothing: the request precedes any knowledge of the client.
+    Nothing,
+    /// To see each topic named.
+    DescribeTopic,
+    /// To read each topic named.
+    ReadTopic,
+    /// To write to each topic named.
+    WriteTopic,
+    /// To create topics.
+    CreateTopic,
+    /// To delete each topic named.
+    DeleteTopic,
+    /// To see the configuration of each resource named.
+    DescribeConfigs,
+    /// To see the cluster.
+    DescribeCluster,
+    /// To write to any topic, or to the cluster idempotently.
+    WriteIdempotently,
+}
+
+/// One kind of request that is served.
+#[derive(Debug)]
+pub struct ApiSpec {
+    /// Its number.
+    pub key: i16,
+    /// First version served.
+    pub version_min: i16,
+    /// Last version served.
+    pub version_max: i16,
+    /// What it takes.
+    pub permission: Permission,
+    /// Bytes of memory that a byte of its frame may become while it is served: its decoded form, and what is made of it.
+    memory_factor: usize,
+}
+
+/// Bytes that any request takes besides its frame.
+const MEMORY_BASE_BYTES: usize = 512;
+
+impl ApiSpec {
+    /// The kind as the wire knows it.
+    pub fn api(&self) -> &'static Api {
+        table::api(self.key).expect("what is served is known")
+    }
+
+    /// Bytes that a request of `frame_bytes` is charged for.
+    pub fn memory_bytes(&self, frame_bytes: usize) -> usize {
+        frame_bytes.saturating_mul(self.memory_factor).saturating_add(MEMORY_BASE_BYTES)
+    }
+
+    /// Refuses frames that are larger than the kind needs, or than the listener takes.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLarge`].
+    pub fn check_frame_bytes(&self, frame_bytes: usize, request_bytes_max: usize) -> Result<(), FrameError> {
+        let frame_bytes_max =
+            self.api().frame_bytes_max(Authentication::Done, request_bytes_max).unwrap_or(0);
+        if frame_bytes > frame_bytes_max {
+            return Err(FrameError::TooLarge { frame_bytes, frame_bytes_max });
+        }
+        Ok(())
+    }
+}
+
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
+const LIST_OFFSETS: i16 = 2;
+const METADATA: i16 = 3;
+const API_VERSIONS: i16 = table::API_VERSIONS;
+const CREATE_TOPICS: i16 = 19;
+const DELETE_TOPICS: i16 = 20;
+const INIT_PRODUCER_ID: i16 = 22;
+const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+const DESCRIBE_CONFIGS: i16 = 32;
+const DESCRIBE_CLUSTER: i16 = 60;
+
+macro_rules! apis {
+    ($($key:ident $min:literal..=$max:literal $permission:ident x $factor:literal;)*) => {
+        /// Everything that is served, by number.
+        pub const SERVED: &[ApiSpec] = &[
+            $(ApiSpec {
+                key: $key,
+                version_min: $min,
+                version_max: $max,
+                permission: Permission::$permission,
+                memory_factor: $factor,
+            },)*
+        ];
+    };
+}
+
+apis! {
+    PRODUCE 3..=13 WriteTopic x 1;
+    FETCH 4..=18 ReadTopic x 8;
+    LIST_OFFSETS 1..=10 DescribeTopic x 8;
+    METADATA 0..=13 DescribeTopic x 8;
+    API_VERSIONS 0..=4 Nothing x 4;
+    CREATE_TOPICS 2..=7 CreateTopic x 16;
+    DELETE_TOPICS 1..=6 DeleteTopic x 8;
+    INIT_PRODUCER_ID 0..=5 WriteIdempotently x 4;
+    OFFSET_FOR_LEADER_EPOCH 2..=4 DescribeTopic x 8;
+    DESCRIBE_CONFIGS 1..=4 DescribeConfigs x 16;
+    DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
+}
+
+/// [`SERVED`], as the wire looks it up.
+pub struct Served {
+    supported: Supported,
+}
+
+impl Default for Served {
+    fn default() -> Served {
+        Served::new()
+    }
+}
+
+impl Served {
+    /// From the table.
+    pub fn new() -> Served {
+        let list: Vec<_> = SERVED.iter().map(|spec| (spec.key, spec.version_min, spec.version_max)).collect();
+        Served { supported: Supported::new(&list) }
+    }
+
+    /// For ApiVersions.
+    pub fn supported(&self) -> &Supported {
+        &self.supported
+    }
+}
+
+/// The kind of a request that may be read. ApiVersions may be of any version: it is answered with what there is.
+///
+/// # Errors
+/// [`WireError::UnknownApiKey`] and [`WireError::UnsupportedVersion`]: the connection closes, as Kafka's does.
+pub fn spec_of(head: RequestHead) -> Result<&'static ApiSpec, WireError> {
+    let (api_key, api_version) = (head.api_key, head.api_version);
+    let spec = SERVED.iter().find(|spec| spec.key == api_key).ok_or(WireError::UnknownApiKey { api_key })?;
+    let served = (spec.version_min..=spec.version_max).contains(&api_version);
+    if served || api_key == API_VERSIONS {
+        return Ok(spec);
+    }
+    Err(WireError::UnsupportedVersion { api_key, api_version })
+}
+
+/// What a handler knows of its request, besides the body.
+pub struct RequestContext {
+    /// The shard of the connection.
+    pub shard: Rc<Shard>,
+    /// The kind.
+    pub spec: &'static ApiSpec,
+    /// Kind, version and correlation id.
+    pub head: RequestHead,
+    /// The client's name for itself.
+    pub client_id: Option<ClientId>,
+    /// When it began.
+    pub begun: MonoTime,
+    /// Cuts waiting short.
+    pub interrupt: Rc<Interrupt>,
+}
+
+impl RequestContext {
+    /// Of a request that begins now.
+    pub fn new(
+        shard: Rc<Shard>,
+        spec: &'static ApiSpec,
+        frame: &RequestFrame,
+        interrupt: Rc<Interrupt>,
+    ) -> RequestContext {
+        let begun = shard.rt.now();
+        RequestContext { shard, spec, head: frame.head, client_id: frame.client_id.clone(), begun, interrupt }
+    }
+
+    fn version(&self) -> i16 {
+        self.head.api_version
+    }
+
+    fn decode<T: Decodable>(&self, body: Bytes) -> Result<T, WireError> {
+        codec::decode_body(self.head.api_key, self.head.api_version, body)
+    }
+
+    fn answer<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Answer, WireError> {
+        let frame = codec::encode_response(self.head.correlation_id, self.head.api_version, response)?;
+        Ok(Answer::Frame(VecDeque::from([frame])))
+    }
+}
+
+/// Begins a request. What it appends, and which fetch session it continues, is settled in the order of these calls;
+/// the rest is left to what is returned.
+///
+/// # Errors
+/// [`WireError`] for a body that cannot be understood: the connection closes.
+pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
+    Ok(match context.head.api_key {
+        PRODUCE => produce::begin(context, body).await?,
+        FETCH => fetch::begin(context, body)?,
+        LIST_OFFSETS => Box::pin(list_offsets::serve(context, body)),
+        METADATA => Box::pin(metadata::serve(context, body)),
+        API_VERSIONS => done(api_versions::serve(&context, body)),
+        CREATE_TOPICS => Box::pin(create_topics::serve(context, body)),
+        DELETE_TOPICS => Box::pin(delete_topics::serve(context, body)),
+        INIT_PRODUCER_ID => Box::pin(init_producer_id::serve(context, body)),
+        OFFSET_FOR_LEADER_EPOCH => Box::pin(offset_for_leader_epoch::serve(context, body)),
+        DESCRIBE_CONFIGS => done(describe_configs::serve(&context, body)),
+        DESCRIBE_CLUSTER => done(describe_cluster::serve(&context, body)),
+        api_key => return Err(WireError::UnknownApiKey { api_key }),
+    })
+}
+
+/// A request that waited for nothing.
+fn done(outcome: Result<Answer, WireError>) -> Later {
+    Box::pin(std::future::ready(outcome))
+}
+
+/// Text of ours for a response.
+fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(api_key: i16, api_version: i16) -> RequestHead {
+        RequestHead { api_key, api_version, correlation_id: 1 }
+    }
+
+    #[test]
+    fn everything_served_can_be_decoded_and_is_listed_once() {
+        assert_eq!(Served::new().supported().apis().len(), SERVED.len());
+        assert!(SERVED.windows(2).all(|pair| pair[0].key < pair[1].key));
+    }
+
+    #[test]
+    fn every_version_that_the_codec_has_is_served() {
+        for spec in SERVED {
+            let versions = spec.api().versions().expect("served");
+            assert_eq!(
+                (spec.version_min, spec.version_max),
+                (versions.min, versions.max),
+                "{}",
+                spec.api().name
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_and_versions_are_refused_but_any_api_versions_is_read() {
+        assert!(matches!(spec_of(head(11, 5)), Err(WireError::UnknownApiKey { api_key: 11 })));
+        assert!(matches!(spec_of(head(-1, 0)), Err(WireError::UnknownApiKey { .. })));
+        assert!(matches!(spec_of(head(PRODUCE, 2)), Err(WireError::UnsupportedVersion { .. })));
+        assert!(spec_of(head(API_VERSIONS, 99)).is_ok());
+    }
+
+    #[test]
+    fn memory_is_charged_without_overflow() {
+        assert!(SERVED.iter().all(|spec| spec.memory_bytes(usize::MAX) == usize::MAX));
+        assert!(SERVED.iter().all(|spec| spec.memory_bytes(0) > 0));
+    }
+}

@@ -1,0 +1,44 @@
+//! DescribeCluster (KIP-700): the brokers and who controls them.
+
+use super::{RequestContext, text};
+use bytes::Bytes;
+use hayate_net::conn::Answer;
+use hayate_net::error::{ErrorCode, WireError};
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse};
+
+/// Endpoint types of KIP-919.
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
+
+pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, WireError> {
+    let request: DescribeClusterRequest = context.decode(body)?;
+    let refused = match request.endpoint_type {
+        BROKERS => None,
+        CONTROLLERS => Some(ErrorCode::MismatchedEndpointType),
+        _ => Some(ErrorCode::UnsupportedEndpointType),
+    };
+    if let Some(code) = refused {
+        return context.answer(&DescribeClusterResponse::default().with_error_code(code.code()));
+    }
+    let view = context.shard.view();
+    let shown = view
+        .image
+        .brokers()
+        .filter(|(_, broker)| broker.is_active() || (request.include_fenced_brokers && broker.fenced));
+    let brokers = shown.filter_map(|(id, broker)| {
+        let endpoint = broker.endpoints.first()?;
+        let described = DescribeClusterBroker::default()
+            .with_broker_id(BrokerId(id))
+            .with_host(text(endpoint.host.clone()))
+            .with_port(i32::from(endpoint.port))
+            .with_rack(broker.rack.clone().map(text))
+            .with_is_fenced(broker.fenced);
+        Some(described)
+    });
+    let response = DescribeClusterResponse::default()
+        .with_cluster_id(text(view.image.cluster_id()))
+        .with_controller_id(BrokerId(view.image.controller().unwrap_or(-1)))
+        .with_brokers(brokers.collect());
+    context.answer(&response)
+}

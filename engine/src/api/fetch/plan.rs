@@ -1,0 +1,137 @@
+//! The decisions of a fetch, pure: whether what is readable is enough, and how many bytes each partition may give.
+
+use super::request::Bounds;
+use crate::partition::Probed;
+use crate::shard::sessions::{SessionKey, Wanted};
+use hayate_net::error::ErrorCode;
+
+/// What a fetch does with what the owners report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Read and answer.
+    Answer,
+    /// Too little: wait.
+    Wait,
+}
+
+/// Kafka answers at once when nothing is asked for, when something went wrong or diverges, or when enough is there.
+pub(super) fn decide(probes: &[Result<Probed, ErrorCode>], bounds: &Bounds) -> Decision {
+    let disturbed = probes.iter().any(|probe| match probe {
+        Ok(probed) => probed.diverging.is_some(),
+        Err(_) => true,
+    });
+    let readable: u64 =
+        probes.iter().map(|probe| probe.as_ref().map_or(0, |probed| probed.readable_bytes)).sum();
+    if probes.is_empty() || disturbed || readable >= bounds.min_bytes {
+        Decision::Answer
+    } else {
+        Decision::Wait
+    }
+}
+
+/// What one partition may give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// Bytes at most.
+    pub(super) max_bytes: usize,
+    /// Whether its first batch comes whatever its size.
+    pub(super) at_least_one: bool,
+}
+
+/// The partitions' budgets; `None` for those with nothing to read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Budgets(Vec<Option<Budget>>);
+
+impl Budgets {
+    /// Hands out `max_bytes` in request order. The first partition that has anything gives at least one batch.
+    pub(super) fn plan(
+        wanted: &[(SessionKey, Wanted)],
+        probes: &[Result<Probed, ErrorCode>],
+        max_bytes: usize,
+    ) -> Budgets {
+        let mut left_bytes = max_bytes;
+        let mut at_least_one = true;
+        let mut budget = |((_, wanted), probe): (&(SessionKey, Wanted), &Result<Probed, ErrorCode>)| {
+            let readable = probe.as_ref().map_or(0, |probed| probed.readable_bytes);
+            let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left_bytes);
+            if readable == 0 || (max_bytes == 0 && !at_least_one) {
+                return None;
+            }
+            left_bytes -= max_bytes.min(usize::try_from(readable).unwrap_or(usize::MAX));
+            Some(Budget { max_bytes, at_least_one: std::mem::replace(&mut at_least_one, false) })
+        };
+        Budgets(wanted.iter().zip(probes).map(&mut budget).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Option<Budget>> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Isolation;
+    use crate::shard::sessions::SessionTopic;
+    use hayate_storage::batch::{LeaderEpoch, Offset};
+    use std::time::Duration;
+    use uuid::Uuid;
+
+    fn readable(readable_bytes: u64) -> Result<Probed, ErrorCode> {
+        Ok(Probed {
+            readable_bytes,
+            high_watermark: Offset(9),
+            last_stable: Offset(9),
+            log_start: Offset(0),
+            diverging: None,
+        })
+    }
+
+    fn bounds(min_bytes: u64) -> Bounds {
+        Bounds { min_bytes, max_bytes: 100, max_wait: Duration::ZERO, isolation: Isolation::Uncommitted }
+    }
+
+    fn plan(max_bytes: usize, partitions: &[(i32, u64)]) -> Vec<Option<(usize, bool)>> {
+        let key = |partition| SessionKey { topic: SessionTopic::Id(Uuid::nil()), partition };
+        let wanted = |max_bytes| Wanted {
+            fetch_offset: 0,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            max_bytes,
+        };
+        let asked: Vec<_> =
+            partitions.iter().enumerate().map(|(n, (max, _))| (key(n as i32), wanted(*max))).collect();
+        let probes: Vec<_> = partitions.iter().map(|(_, bytes)| readable(*bytes)).collect();
+        let budgets = Budgets::plan(&asked, &probes, max_bytes);
+        budgets.iter().map(|budget| budget.map(|budget| (budget.max_bytes, budget.at_least_one))).collect()
+    }
+
+    #[test]
+    fn enough_is_answered_and_too_little_waits() {
+        assert_eq!(decide(&[readable(40), readable(60)], &bounds(100)), Decision::Answer);
+        assert_eq!(decide(&[readable(40), readable(59)], &bounds(100)), Decision::Wait);
+        assert_eq!(decide(&[readable(0)], &bounds(0)), Decision::Answer);
+        assert_eq!(decide(&[], &bounds(100)), Decision::Answer);
+    }
+
+    #[test]
+    fn what_went_wrong_is_answered_at_once() {
+        assert_eq!(decide(&[readable(0), Err(ErrorCode::OffsetOutOfRange)], &bounds(1)), Decision::Answer);
+        let diverging = Probed { diverging: Some((LeaderEpoch(1), Offset(2))), ..readable(0).unwrap() };
+        assert_eq!(decide(&[Ok(diverging)], &bounds(1)), Decision::Answer);
+    }
+
+    #[test]
+    fn budgets_are_handed_out_in_request_order() {
+        assert_eq!(
+            plan(100, &[(60, 1000), (60, 1000), (60, 1000)]),
+            [Some((60, true)), Some((40, false)), None]
+        );
+        assert_eq!(plan(100, &[(60, 10), (60, 0), (60, 1000)]), [Some((60, true)), None, Some((60, false))]);
+    }
+
+    #[test]
+    fn the_first_partition_with_records_gives_at_least_one_batch() {
+        assert_eq!(plan(0, &[(0, 0), (0, 500), (10, 500)]), [None, Some((0, true)), None]);
+    }
+}

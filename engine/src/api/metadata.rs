@@ -1,0 +1,185 @@
+//! Metadata: brokers, topics and who leads their partitions; topics that are asked for and missing are created where that
+//! is allowed. After Kafka's `KafkaApis.handleTopicMetadataRequest`.
+
+use super::topics::{INTERNAL_TOPICS, topic_name};
+use super::{RequestContext, text};
+use crate::metadata::controller::{Command, CreateTopics, NewTopic, Reply};
+use crate::metadata::image::{PartitionImage, TopicImage};
+use crate::shard::calls::{ControlAnswer, ControlCall};
+use crate::shard::view::ClusterView;
+use bytes::Bytes;
+use hayate_net::conn::Answer;
+use hayate_net::error::{ErrorCode, WireError};
+use hayate_storage::names::validate_topic_name;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// First version in which topics can be asked for by id.
+const TOPIC_IDS_SINCE: i16 = 12;
+
+/// What is asked for.
+enum Wanted {
+    All,
+    Names(Vec<String>),
+    Ids(Vec<Uuid>),
+}
+
+pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer, WireError> {
+    let request: MetadataRequest = context.decode(body)?;
+    let version = context.version();
+    // Below version 4 the client cannot say, and creation is allowed.
+    let may_create = version < 4 || request.allow_auto_topic_creation;
+    let topics = match wanted(request, version) {
+        None => {
+            return context
+                .answer(&MetadataResponse::default().with_error_code(ErrorCode::InvalidRequest.code()));
+        }
+        Some(Wanted::All) => all_topics(&context.shard.view()),
+        Some(Wanted::Ids(ids)) => by_id(&context.shard.view(), &ids),
+        Some(Wanted::Names(names)) => by_name(&context, names, may_create).await,
+    };
+    let view = context.shard.view();
+    let response = MetadataResponse::default()
+        .with_brokers(brokers(&view))
+        .with_cluster_id(Some(text(view.image.cluster_id())))
+        .with_controller_id(BrokerId(view.image.controller().unwrap_or(-1)))
+        .with_topics(topics);
+    context.answer(&response)
+}
+
+/// What is asked for; `None` when the request contradicts itself.
+fn wanted(request: MetadataRequest, version: i16) -> Option<Wanted> {
+    let Some(topics) = request.topics else { return Some(Wanted::All) };
+    if topics.is_empty() && version == 0 {
+        return Some(Wanted::All);
+    }
+    let by_id = topics.iter().any(|topic| !topic.topic_id.is_nil());
+    if by_id && version >= TOPIC_IDS_SINCE {
+        return Some(Wanted::Ids(topics.iter().map(|topic| topic.topic_id).collect()));
+    }
+    let names: Option<BTreeSet<String>> =
+        topics.into_iter().map(|topic| topic.name.map(|name| name.to_string())).collect();
+    names.map(|names| Wanted::Names(names.into_iter().collect()))
+}
+
+fn all_topics(view: &ClusterView) -> Vec<MetadataResponseTopic> {
+    view.image.topics().map(|topic| describe(view, topic)).collect()
+}
+
+fn by_id(view: &ClusterView, ids: &[Uuid]) -> Vec<MetadataResponseTopic> {
+    let describe = |id: &Uuid| match view.topic_by_id(id) {
+        Ok(topic) => describe(view, topic),
+        Err(code) => {
+            MetadataResponseTopic::default().with_error_code(code.code()).with_name(None).with_topic_id(*id)
+        }
+    };
+    ids.iter().map(describe).collect()
+}
+
+async fn by_name(
+    context: &RequestContext,
+    names: Vec<String>,
+    may_create: bool,
+) -> Vec<MetadataResponseTopic> {
+    let view = context.shard.view();
+    let missing: Vec<&String> = names.iter().filter(|name| view.image.topic(name).is_none()).collect();
+    let may_create = may_create && context.shard.options.auto_create_topics;
+    let refused =
+        if may_create && !missing.is_empty() { create(context, &missing).await } else { BTreeMap::new() };
+    let view = context.shard.view();
+    let describe = |name: &String| match view.image.topic(name) {
+        Some(topic) => describe(&view, topic),
+        None => {
+            let code = match validate_topic_name(name) {
+                Ok(()) => refused.get(name).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition),
+                Err(_) => ErrorCode::InvalidTopicException,
+            };
+            MetadataResponseTopic::default()
+                .with_error_code(code.code())
+                .with_name(Some(topic_name(name)))
+                .with_is_internal(INTERNAL_TOPICS.contains(&name.as_str()))
+        }
+    };
+    names.iter().map(describe).collect()
+}
+
+/// Creates topics with the broker's defaults; says why some were not.
+async fn create(context: &RequestContext, names: &[&String]) -> BTreeMap<String, ErrorCode> {
+    let rt = &context.shard.rt;
+    let new = |name: &&String| NewTopic {
+        name: name.to_string(),
+        topic_id: Uuid::from_bytes(rt.uuid()),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: Vec::new(),
+        configs: Vec::new(),
+        placement_seed: rt.random_u64(),
+    };
+    let valid = names.iter().filter(|name| validate_topic_name(name).is_ok());
+    let topics: Vec<NewTopic> = valid.map(new).collect();
+    if topics.is_empty() {
+        return BTreeMap::new();
+    }
+    let command = Command::CreateTopics(CreateTopics { topics, validate_only: false });
+    let ControlAnswer::Replied(Reply::CreateTopics(results)) =
+        context.shard.control(ControlCall::Command(command)).await
+    else {
+        return BTreeMap::new();
+    };
+    let refused = results.into_iter().filter_map(|result| {
+        let error = result.outcome.err()?;
+        Some((result.name, ErrorCode::from_code(error.code.code())?))
+    });
+    // One that exists was created by somebody else meanwhile, and will be seen.
+    refused.filter(|(_, code)| *code != ErrorCode::TopicAlreadyExists).collect()
+}
+
+fn describe(view: &ClusterView, topic: &TopicImage) -> MetadataResponseTopic {
+    let partitions =
+        topic.partitions.iter().map(|(index, partition)| describe_partition(view, *index, partition));
+    MetadataResponseTopic::default()
+        .with_name(Some(topic_name(&topic.name)))
+        .with_topic_id(topic.id)
+        .with_is_internal(INTERNAL_TOPICS.contains(&topic.name.as_ref()))
+        .with_partitions(partitions.collect())
+}
+
+fn describe_partition(
+    view: &ClusterView,
+    index: i32,
+    partition: &PartitionImage,
+) -> MetadataResponsePartition {
+    let ids = |nodes: &[i32]| nodes.iter().copied().map(BrokerId).collect::<Vec<_>>();
+    let is_offline = |node: &&i32| !view.image.broker(**node).is_some_and(|broker| broker.is_active());
+    let offline: Vec<i32> = partition.replicas.iter().filter(is_offline).copied().collect();
+    let code = match partition.leader() {
+        Some(_) => ErrorCode::None,
+        None => ErrorCode::LeaderNotAvailable,
+    };
+    MetadataResponsePartition::default()
+        .with_error_code(code.code())
+        .with_partition_index(index)
+        .with_leader_id(BrokerId(partition.leader))
+        .with_leader_epoch(partition.leader_epoch.0)
+        .with_replica_nodes(ids(&partition.replicas))
+        .with_isr_nodes(ids(&partition.isr))
+        .with_offline_replicas(ids(&offline))
+}
+
+fn brokers(view: &ClusterView) -> Vec<MetadataResponseBroker> {
+    let alive = view.image.brokers().filter(|(_, broker)| broker.is_active());
+    let describe = |(id, broker): (i32, &std::sync::Arc<crate::metadata::image::BrokerImage>)| {
+        let endpoint = broker.endpoints.first()?;
+        let described = MetadataResponseBroker::default()
+            .with_node_id(BrokerId(id))
+            .with_host(text(endpoint.host.clone()))
+            .with_port(i32::from(endpoint.port))
+            .with_rack(broker.rack.clone().map(text));
+        Some(described)
+    };
+    alive.filter_map(describe).collect()
+}

@@ -1,0 +1,76 @@
+//! OffsetForLeaderEpoch: where leader epochs ended, for clients that check whether their position was cut away (KIP-320).
+
+use super::RequestContext;
+use crate::shard::calls::{EpochPart, PartitionCall};
+use crate::shard::router::{Grouped, epoch_ends};
+use bytes::Bytes;
+use hayate_net::conn::Answer;
+use hayate_net::error::{ErrorCode, WireError};
+use hayate_storage::batch::{LeaderEpoch, Offset};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
+use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
+
+type Outcome = Result<(LeaderEpoch, Offset), ErrorCode>;
+
+pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer, WireError> {
+    let request: OffsetForLeaderEpochRequest = context.decode(body)?;
+    let mut outcomes = ask(&context, &request).await.into_iter();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let partitions = topic.partitions.iter().map(|partition| {
+            let outcome = outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError));
+            answer(partition.partition, outcome)
+        });
+        let partitions = partitions.collect();
+        topics
+            .push(OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(partitions));
+    }
+    context.answer(&OffsetForLeaderEpochResponse::default().with_topics(topics))
+}
+
+async fn ask(context: &RequestContext, request: &OffsetForLeaderEpochRequest) -> Vec<Outcome> {
+    let view = context.shard.view();
+    let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut groups = Grouped::new(count);
+    let mut refused = Vec::with_capacity(count);
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let found = view.topic_by_name(&topic.topic);
+            match found.and_then(|topic| view.route(topic, partition.partition)) {
+                Ok(route) => {
+                    let told = partition.current_leader_epoch;
+                    let current_epoch = (told >= 0).then_some(LeaderEpoch(told));
+                    let epoch = LeaderEpoch(partition.leader_epoch);
+                    groups.push(
+                        route.shard,
+                        refused.len(),
+                        EpochPart { key: route.key, epoch, current_epoch },
+                    );
+                    refused.push(None);
+                }
+                Err(code) => refused.push(Some(code)),
+            }
+        }
+    }
+    let dispatched = groups.dispatch(&context.shard.router, PartitionCall::EpochEnds).await;
+    let outcomes = dispatched.collect(epoch_ends).await;
+    let merge = |(refused, outcome): (Option<ErrorCode>, Option<Outcome>)| match refused {
+        Some(code) => Err(code),
+        None => outcome.unwrap_or(Err(ErrorCode::UnknownServerError)),
+    };
+    refused.into_iter().zip(outcomes).map(merge).collect()
+}
+
+fn answer(partition: i32, outcome: Outcome) -> EpochEndOffset {
+    let (code, (epoch, end)) = match outcome {
+        Ok(end) => (ErrorCode::None, end),
+        Err(code) => (code, (LeaderEpoch::NONE, Offset::NONE)),
+    };
+    EpochEndOffset::default()
+        .with_partition(partition)
+        .with_error_code(code.code())
+        .with_leader_epoch(epoch.0)
+        .with_end_offset(end.0)
+}

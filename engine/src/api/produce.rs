@@ -1,0 +1,137 @@
+//! Produce: records to the owners of their partitions, in the order of the connection; answered when they are as safe as
+//! `acks` asks. After Kafka's `KafkaApis.handleProduceRequest`.
+
+use super::{Later, RequestContext, done, topics};
+use crate::partition::{AppendFailure, Durability};
+use crate::shard::calls::{Append, AppendPart, AppendedAt, PartitionCall};
+use crate::shard::router::{DispatchedGroups, Grouped, appended};
+use bytes::Bytes;
+use hayate_net::conn::Answer;
+use hayate_net::error::{ErrorCode, WireError};
+use hayate_net::wire::produce::{
+    PartitionOutcome, ProduceRequest, ProduceResponse, ProduceTopic, RecordError, TopicOutcome,
+    encode_response, parse,
+};
+use std::collections::VecDeque;
+
+/// Where the outcome of one partition of the request comes from.
+enum Place {
+    /// Decided here.
+    Refused(ErrorCode),
+    /// From the owner.
+    Sent,
+}
+
+/// A request on its way.
+struct Sent {
+    request: ProduceRequest,
+    places: Vec<Place>,
+    groups: DispatchedGroups,
+}
+
+/// Dispatches the records; what is left is to wait for their safety.
+pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
+    let request = parse(context.version(), &body, context.spec.api().decoded_bytes_max())?;
+    drop(body);
+    let Some(durability) = Durability::from_acks(request.acks) else {
+        return Ok(done(refuse_all(&context, &request, ErrorCode::InvalidRequiredAcks)));
+    };
+    if request.transactional_id.is_some() {
+        // No transaction can have begun: there is no coordinator to begin it with.
+        return Ok(done(refuse_all(&context, &request, ErrorCode::InvalidTxnState)));
+    }
+    let sent = dispatch(&context, request, durability).await;
+    if durability == Durability::None {
+        return Ok(done(finish_unanswered(sent).await));
+    }
+    Ok(Box::pin(finish(context, sent)))
+}
+
+async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durability: Durability) -> Sent {
+    let view = context.shard.view();
+    let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut groups = Grouped::new(count);
+    let mut places = Vec::with_capacity(count);
+    for topic in &mut request.topics {
+        let found = topics::find(&view, &topic.topic);
+        for partition in &mut topic.partitions {
+            let records = partition.records.take();
+            let route = found.and_then(|topic| view.route(topic, partition.index));
+            places.push(match (route, records) {
+                (Ok(route), Some(records)) => {
+                    groups.push(route.shard, places.len(), AppendPart { key: route.key, records });
+                    Place::Sent
+                }
+                (Ok(_), None) => Place::Refused(ErrorCode::InvalidRecord),
+                (Err(code), _) => Place::Refused(code),
+            });
+        }
+    }
+    let produce_version = context.version();
+    context.shard.owner.writable().await;
+    let call = |parts| PartitionCall::Append(Append { parts, produce_version, durability });
+    let groups = groups.dispatch(&context.shard.router, call).await;
+    Sent { request, places, groups }
+}
+
+async fn finish(context: RequestContext, sent: Sent) -> Result<Answer, WireError> {
+    let mut outcomes = sent.groups.collect(appended).await.into_iter();
+    let mut places = sent.places.into_iter();
+    let mut outcome = |index| match (places.next(), outcomes.next().flatten()) {
+        (Some(Place::Refused(code)), _) => PartitionOutcome::failed(index, code),
+        (_, Some(Ok(at))) => appended_outcome(index, &at),
+        (_, Some(Err(failure))) => failed_outcome(index, failure),
+        (_, None) => unreachable!("every partition was refused or sent"),
+    };
+    let topics = sent.request.topics.into_iter().map(|topic: ProduceTopic| TopicOutcome {
+        partitions: topic.partitions.iter().map(|partition| outcome(partition.index)).collect(),
+        topic: topic.topic,
+    });
+    answer(&context, topics.collect())
+}
+
+/// With acks 0 there is no response; an error closes the connection, so that the producer looks again.
+async fn finish_unanswered(sent: Sent) -> Result<Answer, WireError> {
+    let refused = sent.places.iter().any(|place| matches!(place, Place::Refused(_)));
+    let outcomes = sent.groups.collect(appended).await;
+    let failed = outcomes.iter().flatten().any(Result::is_err);
+    Ok(if refused || failed { Answer::Close } else { Answer::Silence })
+}
+
+fn appended_outcome(index: i32, at: &AppendedAt) -> PartitionOutcome {
+    PartitionOutcome::appended(index, at.base_offset.0, at.log_append_time_ms, at.log_start_offset.0)
+}
+
+fn failed_outcome(index: i32, failure: AppendFailure) -> PartitionOutcome {
+    let at_fault = |batch_index| RecordError { batch_index, message: failure.message.clone() };
+    PartitionOutcome {
+        record_errors: failure.record.map(at_fault).into_iter().collect(),
+        error_message: failure.message,
+        ..PartitionOutcome::failed(index, failure.code)
+    }
+}
+
+fn refuse_all(
+    context: &RequestContext,
+    request: &ProduceRequest,
+    code: ErrorCode,
+) -> Result<Answer, WireError> {
+    if request.acks == 0 {
+        return Ok(Answer::Close);
+    }
+    let topics = request.topics.iter().map(|topic| TopicOutcome {
+        topic: topic.topic.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| PartitionOutcome::failed(partition.index, code))
+            .collect(),
+    });
+    answer(context, topics.collect())
+}
+
+fn answer(context: &RequestContext, topics: Vec<TopicOutcome>) -> Result<Answer, WireError> {
+    let response = ProduceResponse { topics, ..ProduceResponse::default() };
+    let frame = encode_response(context.head.correlation_id, context.version(), &response)?;
+    Ok(Answer::Frame(VecDeque::from([frame])))
+}

@@ -1,0 +1,184 @@
+//! A whole broker, put together from its handles on runtime, disk and network: the same code on pinned threads and in the
+//! simulator, where all shards share one thread.
+//!
+//! [`shard_parts`] makes what joins the shards; each shard then runs [`start_shard`] on its own thread. Shard 0 comes
+//! first: it recovers the data folder, loads the metadata and places the partitions; the others wait for its first
+//! view. No shard listens before all have opened their partitions, and none closes its logs before all have drained
+//! their connections.
+
+mod controller;
+mod error;
+mod gate;
+mod metadata_log;
+mod options;
+mod startup;
+
+pub use controller::METADATA_VERSIONS;
+pub use error::StartError;
+pub use options::BrokerOptions;
+
+use crate::metadata::image::MetadataImage;
+use crate::placement::{Placement, ShardId};
+use crate::shard::Shard;
+use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
+use crate::shard::follower::{Follower, log_specs};
+use crate::shard::owner::Owner;
+use crate::shard::router::Router;
+use crate::shard::view::ClusterView;
+use controller::ControllerService;
+use gate::Gate;
+use hayate_net::socket::{Listener, Network};
+use hayate_rt::mailbox::{Ports, Publisher, mesh};
+use hayate_rt::{Queue, Rt};
+use hayate_storage::disk::Disk;
+use hayate_storage::store::Store;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first view that says anything.
+const FIRST_GENERATION: u64 = 1;
+
+/// What one shard gets of what joins them all. `Send`: made on one thread, used on another.
+pub struct ShardParts {
+    id: ShardId,
+    shards: u16,
+    partitions: Ports<PartitionCall, PartitionAnswer>,
+    control: Ports<ControlCall, ControlAnswer>,
+    views: Arc<Publisher<ClusterView>>,
+    opened: Arc<Gate>,
+    drained: Arc<Gate>,
+}
+
+impl ShardParts {
+    /// The shard's number.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+}
+
+/// Makes the parts of `shards` shards, by their numbers.
+pub fn shard_parts(options: &BrokerOptions, shards: u16) -> Vec<ShardParts> {
+    let count = usize::from(shards);
+    let nothing = ClusterView {
+        node_id: options.node_id,
+        generation: 0,
+        image: Arc::new(MetadataImage::empty("")),
+        placement: Arc::new(Placement::new(shards)),
+    };
+    let views = Arc::new(Publisher::new(Arc::new(nothing)));
+    let (opened, drained) = (Gate::new(count), Gate::new(count));
+    let partitions = mesh(count, options.mailbox_credits);
+    let control = mesh(count, options.mailbox_credits);
+    let part = |(id, (partitions, control))| ShardParts {
+        id: ShardId(id),
+        shards,
+        partitions,
+        control,
+        views: views.clone(),
+        opened: opened.clone(),
+        drained: drained.clone(),
+    };
+    (0..shards).zip(partitions.into_iter().zip(control)).map(part).collect()
+}
+
+/// A shard that serves.
+pub struct RunningShard {
+    /// The shard.
+    pub shard: Rc<Shard>,
+    /// Its logs.
+    pub store: Store,
+    drained: Arc<Gate>,
+    /// Of shard 0: where the metadata log lies.
+    metadata_store: Option<Store>,
+}
+
+/// Starts a shard; resolves when every shard has opened its partitions and this one accepts connections.
+///
+/// # Errors
+/// [`StartError`]; the other shards then wait for ever, and the process must end.
+pub async fn start_shard(
+    parts: ShardParts,
+    rt: Rt,
+    disk: Disk,
+    network: Network,
+    options: Arc<BrokerOptions>,
+) -> Result<RunningShard, StartError> {
+    let subscriber = parts.views.subscribe();
+    let mut service = None;
+    if parts.id == ShardId::FIRST {
+        service = Some(startup::first_shard(&rt, &disk, &options, &parts.views, parts.shards).await?);
+    }
+    while parts.views.latest().generation < FIRST_GENERATION {
+        subscriber.changed().await.map_err(|_| StartError::ShardGone)?;
+    }
+    let view = parts.views.latest();
+    let owner = Owner::new(rt.clone(), parts.id, (*view).clone());
+    let defaults = Arc::new(options.topic_defaults.clone());
+    let specs = log_specs(&view, &owner, &defaults);
+    let config = options.store_config(parts.id, parts.shards);
+    let store = Store::open(rt.clone(), disk.clone(), config, specs).await?;
+    owner.set_store(store.clone());
+    let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), defaults));
+    follower.apply(&view).await;
+    let router = Router::new(owner.clone(), parts.partitions.callers);
+    let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
+    let shard = Shard::new(rt.clone(), options.clone(), owner, router, control);
+    rt.spawn(Queue::Foreground, shard.clone().receive(parts.partitions.inbox)).detach();
+    parts.opened.pass().await;
+    let listener = network.listen(options.listen)?;
+    let metadata_store = service.as_ref().map(ControllerService::metadata_store);
+    if let Some(service) = service {
+        rt.spawn(Queue::Coordination, service.serve(shard.clone(), parts.control.inbox)).detach();
+    }
+    start_tasks(&rt, &shard, &store, follower, subscriber, listener);
+    Ok(RunningShard { shard, store, drained: parts.drained, metadata_store })
+}
+
+fn start_tasks(
+    rt: &Rt,
+    shard: &Rc<Shard>,
+    store: &Store,
+    follower: Rc<Follower>,
+    subscriber: hayate_rt::mailbox::Subscriber<ClusterView>,
+    listener: Listener,
+) {
+    rt.spawn(Queue::Foreground, shard.clone().accept(listener)).detach();
+    rt.spawn(Queue::Background, shard.clone().sweep_idle()).detach();
+    let following = follower.clone();
+    let follow = async move {
+        while let Ok(view) = subscriber.changed().await {
+            following.apply(&view).await;
+        }
+    };
+    rt.spawn(Queue::Coordination, follow).detach();
+    let (rt2, store, every) = (rt.clone(), store.clone(), shard.options.retention_check_every);
+    let retain = async move {
+        loop {
+            rt2.sleep(every).await;
+            store.run_retention().await;
+            follower.retry().await;
+        }
+    };
+    rt.spawn(Queue::Background, retain).detach();
+}
+
+impl RunningShard {
+    /// Stops in order: no new connections and requests, open ones answered, and once every shard has come so far, all
+    /// records written out. The data folder is then as Kafka would leave it.
+    ///
+    /// # Errors
+    /// Those of the logs: the next start recovers.
+    pub async fn stop(self, patience: Duration) -> Result<(), StartError> {
+        self.shard.drain(patience).await;
+        self.drained.pass().await;
+        self.store.close().await?;
+        match self.metadata_store {
+            Some(metadata) => Ok(metadata.close().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

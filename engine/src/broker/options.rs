@@ -1,0 +1,119 @@
+//! What a broker is told when it starts: plain values, already validated. Where they come from is the configuration's.
+
+use crate::api::BrokerConfig;
+use crate::metadata::image::NodeId;
+use crate::partition::PartitionSettings;
+use crate::placement::ShardId;
+use hayate_storage::store::StoreConfig;
+use hayate_storage::wal::WalConfig;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Least memory of a shard for requests: one frame of usual size.
+const RECEIVE_BYTES_MIN: usize = 1 << 20;
+/// Least memory of a shard for its logs.
+const STORE_BYTES_MIN: usize = 8 << 20;
+
+/// A broker's settings. Each field names the Kafka setting it stands for, where there is one.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// `node.id`, 0 or more.
+    pub node_id: NodeId,
+    /// The cluster's id for a new data folder; drawn when `None`. A folder that has one keeps it.
+    pub cluster_id: Option<String>,
+    /// `broker.rack`
+    pub rack: Option<String>,
+    /// `log.dirs`: one folder.
+    pub data_dir: PathBuf,
+    /// `listeners`: where to listen; the port is a real one, see [`hayate_net::socket::Network::probe_exclusive`].
+    pub listen: SocketAddr,
+    /// Name of the listener.
+    pub listener_name: String,
+    /// `advertised.listeners`: host and port that clients are told.
+    pub advertised: (String, u16),
+    /// `socket.request.max.bytes`
+    pub request_bytes_max: usize,
+    /// `connections.max.idle.ms`
+    pub connections_max_idle: Duration,
+    /// `memory.budget`: bytes of the whole process.
+    pub memory_budget_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_session_slots: usize,
+    /// `fetch.max.bytes`
+    pub fetch_bytes_max: usize,
+    /// `num.partitions`
+    pub num_partitions: i32,
+    /// `default.replication.factor`
+    pub default_replication_factor: i16,
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`
+    pub delete_topic_enable: bool,
+    /// What topics have that set nothing themselves.
+    pub topic_defaults: PartitionSettings,
+    /// The broker's settings as DescribeConfigs shows them.
+    pub broker_configs: Vec<BrokerConfig>,
+    /// `log.retention.check.interval.ms`
+    pub retention_check_every: Duration,
+    /// Calls that may be under way between each pair of shards, in each class.
+    pub mailbox_credits: usize,
+    /// Sizes of each shard's write-ahead log.
+    pub wal: WalConfig,
+    /// Sizes of the metadata's write-ahead log.
+    pub metadata_wal: WalConfig,
+    /// `producer.id.expiration.ms`
+    pub producer_expiration_ms: i64,
+}
+
+impl BrokerOptions {
+    /// Kafka's defaults where Kafka has them; node 1 on 127.0.0.1:9092.
+    pub fn new(data_dir: impl Into<PathBuf>) -> BrokerOptions {
+        BrokerOptions {
+            node_id: 1,
+            cluster_id: None,
+            rack: None,
+            data_dir: data_dir.into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
+            listener_name: "PLAINTEXT".to_owned(),
+            advertised: ("127.0.0.1".to_owned(), 9092),
+            request_bytes_max: 100 << 20,
+            connections_max_idle: Duration::from_secs(600),
+            memory_budget_bytes: 1 << 30,
+            fetch_session_slots: 1000,
+            fetch_bytes_max: 55 << 20,
+            num_partitions: 1,
+            default_replication_factor: 1,
+            auto_create_topics: true,
+            delete_topic_enable: true,
+            topic_defaults: PartitionSettings::default(),
+            broker_configs: Vec::new(),
+            retention_check_every: Duration::from_secs(300),
+            mailbox_credits: 256,
+            wal: WalConfig::default(),
+            metadata_wal: WalConfig {
+                first_file_bytes: 1 << 20,
+                file_bytes: 1 << 20,
+                ..WalConfig::default()
+            },
+            producer_expiration_ms: 86_400_000,
+        }
+    }
+
+    /// A shard's part of the memory, for requests.
+    pub fn receive_bytes_per_shard(&self, shards: usize) -> usize {
+        (self.memory_budget_bytes / shards.max(1) / 4).max(RECEIVE_BYTES_MIN)
+    }
+
+    /// How a shard keeps its logs.
+    pub(super) fn store_config(&self, shard: ShardId, shards: u16) -> StoreConfig {
+        let share = self.memory_budget_bytes / usize::from(shards.max(1)) / 8 * 5;
+        StoreConfig {
+            wal: self.wal,
+            memory_bytes: share.max(STORE_BYTES_MIN),
+            delete_delay: Duration::from_millis(self.topic_defaults.log.file_delete_delay_ms.unsigned_abs()),
+            producer_expiration_ms: self.producer_expiration_ms,
+            ..StoreConfig::new(self.data_dir.clone(), shard.index())
+        }
+    }
+}

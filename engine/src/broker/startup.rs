@@ -1,0 +1,213 @@
+//! What shard 0 does before anybody else can start: the folder's identity, recovery, the metadata, this broker's
+//! registration in it, and the first placement.
+
+use super::controller::{ControllerService, METADATA_VERSIONS};
+use super::metadata_log::{self, MetadataLog};
+use super::{BrokerOptions, StartError};
+use crate::metadata::controller::{Command, Registration, Reply};
+use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
+use crate::metadata::quorum::Quorum;
+use crate::metadata::records::{BrokerEndpoint, BrokerFeature};
+use crate::placement::{FILE_BYTES_MAX, FILE_NAME, Placement};
+use crate::shard::view::ClusterView;
+use hayate_net::wire::topic::topic_id_to_text;
+use hayate_rt::Rt;
+use hayate_rt::mailbox::Publisher;
+use hayate_storage::checkpoint::meta_properties::META_PROPERTIES_BYTES_MAX;
+use hayate_storage::checkpoint::{META_PROPERTIES, MetaProperties};
+use hayate_storage::disk::Disk;
+use hayate_storage::names::{FolderMark, FolderName};
+use hayate_storage::recovery::{RecoveryProgress, RecoveryReport, recover};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Brings the folder and the metadata up to date and publishes the first view.
+///
+/// # Errors
+/// [`StartError`], each with cause and remedy.
+pub(super) async fn first_shard(
+    rt: &Rt,
+    disk: &Disk,
+    options: &Arc<BrokerOptions>,
+    views: &Arc<Publisher<ClusterView>>,
+    shards: u16,
+) -> Result<ControllerService, StartError> {
+    disk.create_dir_all(&options.data_dir).await?;
+    let identity = identity(rt, disk, options).await?;
+    let report = recover(rt, disk, &options.data_dir, &mut log_progress).await?;
+    log_report(&report);
+    let (log, loaded) = MetadataLog::open(rt, disk, options).await?;
+    let quorum = Quorum::new(options.node_id, loaded, rt.random_u64())?;
+    let cluster_id = &identity.cluster_id;
+    let mut service = ControllerService::new(
+        rt.clone(),
+        disk.clone(),
+        options.clone(),
+        quorum,
+        log,
+        cluster_id,
+        views.clone(),
+    );
+    service.settle().await?;
+    register(rt, &mut service, options, &identity, report.clean).await?;
+    set_strays_aside(rt, disk, options, service.image()).await?;
+    let last = last_placement(disk, options).await?;
+    service.begin_placement(last, shards).await?;
+    service.publish().await?;
+    Ok(service)
+}
+
+/// The folder's `meta.properties`, made at the first start.
+async fn identity(rt: &Rt, disk: &Disk, options: &BrokerOptions) -> Result<MetaProperties, StartError> {
+    let path = options.data_dir.join(META_PROPERTIES);
+    let mut identity = match disk.read_small(&path, META_PROPERTIES_BYTES_MAX).await? {
+        Some(bytes) => {
+            MetaProperties::parse(&bytes).map_err(|error| StartError::Identity(error.to_string()))?
+        }
+        None => MetaProperties {
+            cluster_id: options.cluster_id.clone().unwrap_or_else(|| fresh_id(rt)),
+            node_id: options.node_id,
+            directory_id: None,
+            others: Default::default(),
+        },
+    };
+    if identity.node_id != options.node_id {
+        return Err(StartError::Identity(format!(
+            "{} belongs to node {}, this is node {}; set node.id or choose another folder",
+            options.data_dir.display(),
+            identity.node_id,
+            options.node_id
+        )));
+    }
+    if identity.directory_id.is_none() {
+        identity.directory_id = Some(rt.uuid());
+        disk.replace_small(&path, identity.render().as_bytes()).await?;
+    }
+    Ok(identity)
+}
+
+fn fresh_id(rt: &Rt) -> String {
+    topic_id_to_text(Uuid::from_bytes(rt.uuid()))
+}
+
+fn log_progress(progress: RecoveryProgress) {
+    if progress.of > 0 && progress.done.is_multiple_of((progress.of / 20).max(1)) {
+        let percent = progress.done * 100 / progress.of;
+        tracing::info!(percent, done = progress.done, of = progress.of, "recovering logs");
+    }
+}
+
+fn log_report(report: &RecoveryReport) {
+    for (partition, cause) in &report.damaged {
+        tracing::error!(%partition, cause, "damaged data: the partition is offline, its bytes are kept");
+    }
+    if !report.clean {
+        tracing::info!(
+            replayed = report.replayed.len(),
+            torn_tails = report.torn_tails,
+            damaged = report.damaged.len(),
+            "the last stop was not clean: logs recovered"
+        );
+    }
+}
+
+/// Registers this incarnation and lets it lead; after an unclean stop that begins new leader epochs.
+async fn register(
+    rt: &Rt,
+    service: &mut ControllerService,
+    options: &BrokerOptions,
+    identity: &MetaProperties,
+    is_clean: bool,
+) -> Result<(), StartError> {
+    if service.image().feature_level(METADATA_VERSION) == 0 {
+        let features = vec![(METADATA_VERSION.to_owned(), METADATA_VERSIONS.1)];
+        service.execute(&[Command::FinalizeFeatures(features)]).await?;
+    }
+    let registration = registration(rt, options, identity, is_clean);
+    let epoch = match service.execute(&[Command::RegisterBroker(registration)]).await?.pop().flatten() {
+        Some(Reply::RegisterBroker(Ok(epoch))) => epoch,
+        other => return Err(refused("registration", other)),
+    };
+    unfence(service, options, epoch).await?;
+    service.set_broker_epoch(epoch);
+    Ok(())
+}
+
+async fn unfence(
+    service: &mut ControllerService,
+    options: &BrokerOptions,
+    broker_epoch: BrokerEpoch,
+) -> Result<(), StartError> {
+    let command = Command::UnfenceBroker { broker_id: options.node_id, broker_epoch };
+    match service.execute(&[command]).await?.pop().flatten() {
+        Some(Reply::UnfenceBroker(Ok(()))) => Ok(()),
+        other => Err(refused("unfencing", other)),
+    }
+}
+
+fn refused(what: &str, reply: Option<Reply>) -> StartError {
+    StartError::Metadata(format!("the controller refused this broker's {what}: {reply:?}"))
+}
+
+fn registration(rt: &Rt, options: &BrokerOptions, identity: &MetaProperties, is_clean: bool) -> Registration {
+    let (host, port) = options.advertised.clone();
+    Registration {
+        broker_id: options.node_id,
+        cluster_id: identity.cluster_id.clone(),
+        incarnation_id: Uuid::from_bytes(rt.uuid()),
+        endpoints: vec![BrokerEndpoint {
+            name: options.listener_name.clone(),
+            host,
+            port,
+            security_protocol: 0,
+        }],
+        features: vec![BrokerFeature {
+            name: METADATA_VERSION.to_owned(),
+            min_supported_version: METADATA_VERSIONS.0,
+            max_supported_version: METADATA_VERSIONS.1,
+        }],
+        rack: options.rack.clone(),
+        log_dirs: identity.directory_id.iter().copied().map(Uuid::from_bytes).collect(),
+        is_clean,
+    }
+}
+
+/// Folders of partitions that the metadata does not know get another name, as Kafka's strays do: nothing is deleted that
+/// no request deleted, and a topic of the same name begins in a folder of its own.
+async fn set_strays_aside(
+    rt: &Rt,
+    disk: &Disk,
+    options: &BrokerOptions,
+    image: &MetadataImage,
+) -> Result<(), StartError> {
+    let mut moved = false;
+    for entry in disk.list(&options.data_dir).await? {
+        let FolderName::Partition(partition) = FolderName::parse(&entry.name) else { continue };
+        let known = image.topic(&partition.topic);
+        let known = known.is_some_and(|topic| topic.partitions.contains_key(&partition.partition));
+        if !entry.is_dir || known || partition.topic == metadata_log::TOPIC {
+            continue;
+        }
+        let aside = partition.marked_folder_name(FolderMark::Stray, rt.uuid());
+        tracing::warn!(folder = entry.name, aside, "a folder of no known partition was set aside");
+        disk.rename(options.data_dir.join(&entry.name), options.data_dir.join(aside)).await?;
+        moved = true;
+    }
+    if moved {
+        disk.sync_dir(&options.data_dir).await?;
+    }
+    Ok(())
+}
+
+async fn last_placement(disk: &Disk, options: &BrokerOptions) -> Result<Option<Placement>, StartError> {
+    let path = options.data_dir.join(FILE_NAME);
+    let Some(bytes) = disk.read_small(&path, FILE_BYTES_MAX).await? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    match Placement::parse(&text) {
+        Ok(placement) => Ok(Some(placement)),
+        Err(error) => {
+            tracing::warn!(%error, "partitions are placed anew");
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Whole simulated brokers with simulated clients: every shard, disk, network and client in one thread.
+
+mod client;
+
+use super::{BrokerOptions, RunningShard, shard_parts, start_shard};
+use bytes::Bytes;
+use client::{Client, records_of, values};
+use hayate_net::error::ErrorCode;
+use hayate_net::socket::Network;
+use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
+use hayate_rt::sim::{NodeId, Sim};
+use hayate_rt::{Queue, Rt};
+use hayate_storage::disk::Disk;
+use hayate_storage::disk::sim::{FaultPlan, SimDisk};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const BROKER: NodeId = NodeId(1);
+const CLIENT: NodeId = NodeId(100);
+const PORT: u16 = 9092;
+
+/// A simulated machine with a broker on it, and the clients' machine.
+#[derive(Clone)]
+struct Bench {
+    sim: Sim,
+    network: SimNetwork,
+    disk: Rc<SimDisk>,
+    options: Arc<BrokerOptions>,
+    shards: u16,
+}
+
+impl Bench {
+    fn new(seed: u64, shards: u16, adjust: impl FnOnce(&mut BrokerOptions)) -> Bench {
+        let sim = Sim::new(seed);
+        let addr = node_addr(BROKER, PORT);
+        let mut options = BrokerOptions {
+            listen: addr,
+            advertised: (addr.ip().to_string(), PORT),
+            mailbox_credits: 1,
+            ..BrokerOptions::new("/data")
+        };
+        adjust(&mut options);
+        Bench {
+            network: SimNetwork::new(&sim, NetPlan::CALM),
+            disk: Rc::new(SimDisk::new(&sim, BROKER, FaultPlan::default())),
+            options: Arc::new(options),
+            shards,
+            sim,
+        }
+    }
+
+    /// Starts every shard of a new incarnation of the broker.
+    async fn start(&self) -> Vec<RunningShard> {
+        let rt = Rt::sim(self.sim.node(BROKER));
+        let starting: Vec<_> = shard_parts(&self.options, self.shards)
+            .into_iter()
+            .map(|parts| {
+                let (disk, network) = (Disk::sim(&self.disk, &rt), Network::sim(&self.network, &rt));
+                let started = start_shard(parts, rt.clone(), disk, network, self.options.clone());
+                rt.spawn(Queue::Foreground, started)
+            })
+            .collect();
+        let mut running = Vec::new();
+        for shard in starting {
+            running.push(shard.await.expect("the shard starts"));
+        }
+        running
+    }
+
+    async fn stop(&self, running: Vec<RunningShard>) {
+        let rt = Rt::sim(self.sim.node(BROKER));
+        let stop = |shard: RunningShard| rt.spawn(Queue::Foreground, shard.stop(Duration::from_secs(10)));
+        let stopping: Vec<_> = running.into_iter().map(stop).collect();
+        for shard in stopping {
+            shard.await.expect("the shard stops");
+        }
+    }
+
+    /// The machine loses power.
+    fn crash(&self) {
+        self.sim.crash(BROKER);
+        self.disk.crash();
+        self.network.crash(BROKER);
+    }
+
+    async fn client(&self) -> Client {
+        let rt = Rt::sim(self.sim.node(CLIENT));
+        let network = Network::sim(&self.network, &rt);
+        Client::new(network.connect(node_addr(BROKER, PORT)).await.expect("the broker listens"))
+    }
+}
+
+/// Runs `scenario` on `shards` shards under several seeds.
+fn check<F: Future<Output = ()> + 'static>(shards: u16, scenario: impl Fn(Bench) -> F) {
+    for seed in 0..8 {
+        let bench = Bench::new(seed, shards, |_| ());
+        let sim = bench.sim.clone();
+        let outcome = sim.run(HOUR, scenario(bench));
+        assert_eq!(outcome, Ok(()), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_produced_is_fetched_over_all_shards() {
+    check(2, |bench| async move {
+        let running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("orders", 4).await;
+        for partition in 0..4 {
+            for number in 0..3 {
+                let value = format!("{partition}/{number}");
+                assert_eq!(client.produce(&topic, partition, &[&value]).await, Ok(number));
+            }
+        }
+        for partition in 0..4 {
+            let expected: Vec<_> = (0..3).map(|number| format!("{partition}/{number}")).collect();
+            let fetched = client.fetch(&topic, &[(partition, 0)], 1, 0).await;
+            assert_eq!(values(&fetched, partition), expected);
+            let tail = client.fetch(&topic, &[(partition, 2)], 1, 0).await;
+            assert_eq!(values(&tail, partition), expected[2..]);
+        }
+        let all = client.fetch(&topic, &[(0, 0), (1, 0), (2, 0), (3, 0)], 1, 0).await;
+        assert!((0..4).all(|partition| values(&all, partition).len() == 3));
+        bench.stop(running).await;
+    });
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_crash_and_after_a_clean_stop() {
+    check(2, |bench| async move {
+        let mut written = 0;
+        let mut topic = None;
+        for round in 0..4 {
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = match &topic {
+                Some(topic) => topic,
+                None => topic.insert(client.create_topic("kept", 2).await),
+            };
+            for partition in 0..2 {
+                let expected: Vec<_> = (0..written).map(|number| number.to_string()).collect();
+                let fetched = client.fetch(topic, &[(partition, 0)], 1, 0).await;
+                assert_eq!(values(&fetched, partition), expected, "round {round}");
+            }
+            for number in written..written + 5 {
+                for partition in 0..2 {
+                    let offset = client.produce(topic, partition, &[&number.to_string()]).await;
+                    assert_eq!(offset, Ok(number));
+                }
+            }
+            written += 5;
+            if round % 2 == 0 {
+                bench.crash();
+            } else {
+                bench.stop(running).await;
+                bench.crash();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_long_poll_is_woken_by_an_append_on_another_shard() {
+    check(2, |bench| async move {
+        let _running = bench.start().await;
+        let mut producer = bench.client().await;
+        let topic = producer.create_topic("live", 2).await;
+        let mut consumer = bench.client().await;
+        let rt = Rt::sim(bench.sim.node(CLIENT));
+        let (began, polled) = (rt.now(), topic.clone());
+        let polling = rt.spawn(Queue::Foreground, async move {
+            consumer.fetch(&polled, &[(0, 0), (1, 0)], 1, 60_000).await
+        });
+        rt.sleep(Duration::from_millis(500)).await;
+        producer.produce(&topic, 1, &["late"]).await.unwrap();
+        assert_eq!(values(&polling.await, 1), ["late"]);
+        assert!(rt.now().since(began) < Duration::from_secs(1), "woken, not timed out");
+    });
+}
+
+#[test]
+fn min_bytes_are_counted_over_shards_and_the_wait_ends() {
+    check(2, |bench| async move {
+        let _running = bench.start().await;
+        let mut producer = bench.client().await;
+        let topic = producer.create_topic("slow", 2).await;
+        let rt = Rt::sim(bench.sim.node(CLIENT));
+        let began = rt.now();
+        let mut consumer = bench.client().await;
+        let fetched = consumer.fetch(&topic, &[(0, 0), (1, 0)], 1 << 20, 700).await;
+        assert!(values(&fetched, 0).is_empty());
+        assert!(rt.now().since(began) >= Duration::from_millis(700), "it waited for more");
+        let (began, polled) = (rt.now(), topic.clone());
+        let polling = rt.spawn(Queue::Foreground, async move {
+            consumer.fetch(&polled, &[(0, 0), (1, 0)], 3000, 60_000).await
+        });
+        for partition in [0, 1] {
+            rt.sleep(Duration::from_millis(50)).await;
+            producer.produce(&topic, partition, &["x".repeat(1600).as_str()]).await.unwrap();
+        }
+        let fetched = polling.await;
+        assert_eq!(values(&fetched, 0).len() + values(&fetched, 1).len(), 2);
+        assert!(rt.now().since(began) < Duration::from_secs(5), "woken when the bytes were there");
+    });
+}
+
+#[test]
+fn requests_of_one_connection_are_pipelined_and_answered_in_order() {
+    check(2, |bench| async move {
+        let _running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("pipeline", 2).await;
+        for number in 0..40 {
+            client.send_produce(&topic, number % 2, &[&number.to_string()]).await;
+        }
+        for number in 0..40 {
+            assert_eq!(client.receive_produce().await, Ok(i64::from(number / 2)), "answer {number}");
+        }
+        let fetched = client.fetch(&topic, &[(0, 0), (1, 0)], 1, 0).await;
+        let expected = |start: usize| (start..40).step_by(2).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(values(&fetched, 0), expected(0));
+        assert_eq!(values(&fetched, 1), expected(1));
+    });
+}
+
+#[test]
+fn topics_come_on_demand_and_go_on_request() {
+    check(3, |bench| async move {
+        let _running = bench.start().await;
+        let mut client = bench.client().await;
+        assert_eq!(client.metadata_of("on-demand", false).await, Err(ErrorCode::UnknownTopicOrPartition));
+        let (topic, partitions) = client.metadata_of("on-demand", true).await.expect("created");
+        assert_eq!(partitions, 1);
+        assert_eq!(
+            client.metadata_of("not/a/name", true).await.err(),
+            Some(ErrorCode::InvalidTopicException)
+        );
+        client.produce(&topic, 0, &["x"]).await.unwrap();
+        client.delete_topic("on-demand").await;
+        assert_eq!(client.produce(&topic, 0, &["x"]).await, Err(ErrorCode::UnknownTopicId));
+        let again = client.create_topic("on-demand", 2).await;
+        assert_ne!(again.id, topic.id);
+        assert_eq!(client.produce(&again, 0, &["y"]).await, Ok(0), "nothing is left of the old one");
+    });
+}
+
+#[test]
+fn what_is_not_spoken_closes_the_connection_and_nothing_else() {
+    check(2, |bench| async move {
+        let _running = bench.start().await;
+        let unknown_key = [0, 0, 0, 10, 0, 99, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+        let old_produce = [0, 0, 0, 10, 0, 0, 0, 2, 0, 0, 0, 1, 0xff, 0xff];
+        let negative = [0xff, 0xff, 0xff, 0xff, 0, 3, 0, 1];
+        let oversized = [0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 1, 0, 0, 0, 0];
+        let short = [0, 0, 0, 3, 1, 2, 3];
+        let hostile_count = [0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff];
+        for frame in [&unknown_key[..], &old_produce, &negative, &oversized, &short, &hostile_count] {
+            let mut client = bench.client().await;
+            client.send_raw(Bytes::copy_from_slice(frame)).await;
+            assert!(client.is_closed().await, "{frame:?}");
+        }
+        let mut client = bench.client().await;
+        let topic = client.create_topic("still-here", 1).await;
+        assert_eq!(client.produce(&topic, 0, &["x"]).await, Ok(0));
+    });
+}
+
+#[test]
+fn one_seed_gives_one_run() {
+    let run = |seed| {
+        let bench = Bench::new(seed, 2, |_| ());
+        let sim = bench.sim.clone();
+        sim.run(HOUR, async move {
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = client.create_topic("t", 2).await;
+            client.produce(&topic, 1, &["x"]).await.unwrap();
+            bench.stop(running).await;
+        })
+        .unwrap();
+        sim.trace_hash()
+    };
+    assert_eq!(run(3), run(3));
+    assert_ne!(run(3), run(4));
+}
+
+#[test]
+fn a_batch_that_lies_is_refused_with_kafkas_code() {
+    check(1, |bench| async move {
+        let _running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("strict", 1).await;
+        let mut damaged = records_of(&["x"]).to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        let refused = client.produce_records(&topic, 0, damaged.into()).await;
+        assert_eq!(refused, Err(ErrorCode::CorruptMessage));
+        let refused = client.produce_records(&topic, 0, vec![0; 2 << 20].into()).await;
+        assert_eq!(refused, Err(ErrorCode::CorruptMessage));
+        let large = "x".repeat(2 << 20);
+        assert_eq!(client.produce(&topic, 0, &[&large]).await, Err(ErrorCode::MessageTooLarge));
+        assert_eq!(client.produce(&topic, 7, &["x"]).await, Err(ErrorCode::UnknownTopicOrPartition));
+        assert_eq!(client.produce(&topic, 0, &["x"]).await, Ok(0));
+    });
+}

@@ -1,0 +1,213 @@
+//! A small client over a simulated socket: one connection, one method a request.
+
+use bytes::{Bytes, BytesMut};
+use hayate_net::client::{Answer, ClientCore, ClientLimits};
+use hayate_net::error::ErrorCode;
+use hayate_net::socket::Socket;
+use hayate_storage::batch::records::{Records, body};
+use hayate_storage::batch::scan::{BatchScan, Checksums};
+use hayate_storage::batch::{BatchBuilder, ScanEnd};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest,
+    TopicName,
+};
+use kafka_protocol::protocol::{Request, StrBytes};
+use std::collections::VecDeque;
+use uuid::Uuid;
+
+/// A topic as the client knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) id: Uuid,
+}
+
+pub(super) struct Client {
+    socket: Socket,
+    core: ClientCore,
+    received: BytesMut,
+}
+
+fn name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+fn checked(code: i16) -> Result<(), ErrorCode> {
+    match ErrorCode::from_code(code).expect("a code of Kafka's") {
+        ErrorCode::None => Ok(()),
+        code => Err(code),
+    }
+}
+
+/// One batch of records with these values.
+pub(super) fn records_of(values: &[&str]) -> Bytes {
+    let batch = BatchBuilder::new();
+    values
+        .iter()
+        .fold(batch, |batch, value| batch.record(1_767_225_600_000, None, Some(value.as_bytes())))
+        .build()
+}
+
+/// The values of a partition's records, in order; every batch is checked.
+pub(super) fn values(response: &FetchResponse, partition: i32) -> Vec<String> {
+    let mut values = Vec::new();
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    for fetched in partitions.filter(|fetched| fetched.partition_index == partition) {
+        assert_eq!(checked(fetched.error_code), Ok(()), "partition {partition}");
+        let records = fetched.records.clone().unwrap_or_default();
+        let mut scan = BatchScan::new(&records, Checksums::Verify);
+        for batch in scan.by_ref() {
+            let body = body(batch.bytes, &batch.header, 64 << 20).expect("readable");
+            for record in Records::new(&batch.header, &body).expect("readable") {
+                let value = record.expect("readable").value.unwrap_or_default();
+                values.push(String::from_utf8(value.to_vec()).expect("text"));
+            }
+        }
+        assert_eq!(scan.finish(), ScanEnd::Clean);
+    }
+    values
+}
+
+impl Client {
+    pub(super) fn new(socket: Socket) -> Client {
+        let core = ClientCore::new("simulated", ClientLimits::default());
+        Client { socket, core, received: BytesMut::new() }
+    }
+
+    pub(super) async fn send_raw(&mut self, bytes: Bytes) {
+        self.socket.write_rope(&mut VecDeque::from([bytes])).await.expect("the connection is open");
+    }
+
+    pub(super) async fn is_closed(&mut self) -> bool {
+        self.received.reserve(1024);
+        matches!(self.socket.read_into(&mut self.received).await, Ok(0) | Err(_))
+    }
+
+    async fn send<R: Request>(&mut self, version: i16, request: &R) {
+        let (_, frame) = self.core.request(version, request).expect("a valid request");
+        self.send_raw(frame).await;
+    }
+
+    async fn receive(&mut self) -> Answer {
+        loop {
+            if let Some(answer) = self.core.next_answer(&mut self.received).expect("a valid answer") {
+                return answer;
+            }
+            self.received.reserve(16 << 10);
+            let count = self.socket.read_into(&mut self.received).await.expect("the connection is open");
+            assert!(count > 0, "the broker closed the connection");
+        }
+    }
+
+    pub(super) async fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        self.send(version, request).await;
+        self.receive().await.decode::<R>().expect("a valid answer")
+    }
+
+    pub(super) async fn create_topic(&mut self, topic: &str, partitions: i32) -> Topic {
+        let new = CreatableTopic::default()
+            .with_name(name(topic))
+            .with_num_partitions(partitions)
+            .with_replication_factor(-1);
+        let response = self.ask(7, &CreateTopicsRequest::default().with_topics(vec![new])).await;
+        let created = &response.topics[0];
+        assert_eq!(checked(created.error_code), Ok(()), "{:?}", created.error_message);
+        assert_eq!(created.num_partitions, partitions);
+        Topic { name: topic.to_owned(), id: created.topic_id }
+    }
+
+    pub(super) async fn delete_topic(&mut self, topic: &str) {
+        let state = DeleteTopicState::default().with_name(Some(name(topic)));
+        let response = self.ask(6, &DeleteTopicsRequest::default().with_topics(vec![state])).await;
+        assert_eq!(checked(response.responses[0].error_code), Ok(()));
+    }
+
+    /// The topic and its count of partitions.
+    pub(super) async fn metadata_of(
+        &mut self,
+        topic: &str,
+        create: bool,
+    ) -> Result<(Topic, usize), ErrorCode> {
+        let wanted = MetadataRequestTopic::default().with_name(Some(name(topic)));
+        let request =
+            MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(create);
+        let response = self.ask(12, &request).await;
+        assert_eq!(response.brokers.len(), 1);
+        let described = &response.topics[0];
+        checked(described.error_code)?;
+        assert!(described.partitions.iter().all(|partition| partition.leader_id.0 == 1));
+        Ok((Topic { name: topic.to_owned(), id: described.topic_id }, described.partitions.len()))
+    }
+
+    fn produce_request(topic: &Topic, partition: i32, records: Bytes) -> ProduceRequest {
+        let partition = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+        let data = TopicProduceData::default()
+            .with_name(name(&topic.name))
+            .with_topic_id(topic.id)
+            .with_partition_data(vec![partition]);
+        ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![data])
+    }
+
+    pub(super) async fn send_produce(&mut self, topic: &Topic, partition: i32, values: &[&str]) {
+        self.send(13, &Self::produce_request(topic, partition, records_of(values))).await;
+    }
+
+    pub(super) async fn receive_produce(&mut self) -> Result<i64, ErrorCode> {
+        let response = self.receive().await.decode::<ProduceRequest>().expect("a valid answer");
+        let outcome = &response.responses[0].partition_responses[0];
+        checked(outcome.error_code).map(|()| outcome.base_offset)
+    }
+
+    pub(super) async fn produce_records(
+        &mut self,
+        topic: &Topic,
+        partition: i32,
+        records: Bytes,
+    ) -> Result<i64, ErrorCode> {
+        self.send(13, &Self::produce_request(topic, partition, records)).await;
+        self.receive_produce().await
+    }
+
+    /// The offset of the first value.
+    pub(super) async fn produce(
+        &mut self,
+        topic: &Topic,
+        partition: i32,
+        values: &[&str],
+    ) -> Result<i64, ErrorCode> {
+        self.produce_records(topic, partition, records_of(values)).await
+    }
+
+    /// A fetch without a session, from each partition's offset.
+    pub(super) async fn fetch(
+        &mut self,
+        topic: &Topic,
+        from: &[(i32, i64)],
+        min_bytes: i32,
+        max_wait_ms: i32,
+    ) -> FetchResponse {
+        let partition = |(index, offset): &(i32, i64)| {
+            FetchPartition::default()
+                .with_partition(*index)
+                .with_fetch_offset(*offset)
+                .with_partition_max_bytes(1 << 20)
+        };
+        let wanted = FetchTopic::default()
+            .with_topic_id(topic.id)
+            .with_partitions(from.iter().map(partition).collect());
+        let request = FetchRequest::default()
+            .with_max_wait_ms(max_wait_ms)
+            .with_min_bytes(min_bytes)
+            .with_max_bytes(50 << 20)
+            .with_session_epoch(-1)
+            .with_topics(vec![wanted]);
+        let response = self.ask(17, &request).await;
+        assert_eq!(checked(response.error_code), Ok(()));
+        response
+    }
+}

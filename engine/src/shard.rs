@@ -1,0 +1,331 @@
+//! One shard: a core's connections, partitions and memory, and its ends of the mailboxes to the other shards.
+//!
+//! Requests are decoded, begun and answered on the shard of their connection; each partition's part goes to the shard
+//! that owns it ([`router`], [`owner`]). Receive loops await nothing but their inbox. What crosses between shards stands
+//! in [`calls`]; nothing else is shared but `Bytes` and immutable views of the cluster ([`view`]).
+
+pub mod budget;
+pub mod calls;
+pub mod connection;
+pub mod follower;
+pub mod interrupt;
+pub mod owner;
+pub mod panics;
+pub mod router;
+pub mod sessions;
+pub mod view;
+
+use crate::api::Served;
+use crate::broker::BrokerOptions;
+use crate::metadata::controller::PRODUCER_ID_BLOCK_LEN;
+use crate::placement::ShardId;
+use budget::Budget;
+use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
+use connection::Connection;
+use hayate_net::send::SendCounters;
+use hayate_net::socket::Listener;
+use hayate_rt::mailbox::{Call, Caller, Inbox};
+use hayate_rt::notify::{Lock, Notify};
+use hayate_rt::{Queue, Rt};
+use hayate_storage::batch::ProducerId;
+use interrupt::Interrupt;
+use owner::{Owner, Started};
+use router::Router;
+use sessions::SessionCache;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+use view::ClusterView;
+
+/// Pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often idle connections are looked for.
+const IDLE_SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// A count that only grows, of one shard.
+#[derive(Debug, Default)]
+pub struct Counter(Cell<u64>);
+
+impl Counter {
+    /// Counts `more`.
+    pub fn add(&self, more: u64) {
+        self.0.set(self.0.get() + more);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// What a shard counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests begun.
+    pub requests: Counter,
+    /// Requests that were refused with their connection.
+    pub refused_requests: Counter,
+    /// Requests whose work panicked.
+    pub panicked_requests: Counter,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections closed because nothing happened on them.
+    pub idle_closed: Counter,
+    /// Calls served for other shards.
+    pub served_calls: Counter,
+    /// Fetches that had to wait for records.
+    pub delayed_fetches: Counter,
+}
+
+/// The connections of a shard.
+#[derive(Default)]
+pub struct Connections {
+    live: RefCell<BTreeMap<u64, Weak<Connection>>>,
+    made: Cell<u64>,
+}
+
+impl Connections {
+    fn add(&self, connection: &Rc<Connection>) -> u64 {
+        let number = self.made.get();
+        self.made.set(number + 1);
+        self.live.borrow_mut().insert(number, Rc::downgrade(connection));
+        number
+    }
+
+    fn remove(&self, number: u64) {
+        self.live.borrow_mut().remove(&number);
+    }
+
+    fn all(&self) -> Vec<Rc<Connection>> {
+        self.live.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Connections open now.
+    pub fn len(&self) -> usize {
+        self.live.borrow().len()
+    }
+
+    /// Whether no connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One shard of a broker.
+pub struct Shard {
+    /// Its number.
+    pub id: ShardId,
+    /// Its runtime.
+    pub rt: Rt,
+    /// The broker's settings.
+    pub options: Arc<BrokerOptions>,
+    /// Which requests are served.
+    pub served: Served,
+    /// Its partitions.
+    pub owner: Rc<Owner>,
+    /// Its ways to all partitions.
+    pub router: Router,
+    /// Its connections.
+    pub connections: Connections,
+    /// Its fetch sessions.
+    pub sessions: RefCell<SessionCache>,
+    /// Its memory for requests.
+    pub budget: Rc<Budget>,
+    /// What it sent.
+    pub sent: SendCounters,
+    /// What else it counts.
+    pub counters: Counters,
+    control: Caller<ControlCall, ControlAnswer>,
+    producer_ids: ProducerIds,
+    stop: Interrupt,
+}
+
+impl Shard {
+    /// A shard that serves nothing yet. `control` leads to the controller's shard.
+    pub fn new(
+        rt: Rt,
+        options: Arc<BrokerOptions>,
+        owner: Rc<Owner>,
+        router: Router,
+        control: Caller<ControlCall, ControlAnswer>,
+    ) -> Rc<Shard> {
+        let shards = router.shards();
+        Rc::new(Shard {
+            id: owner.shard(),
+            rt,
+            served: Served::new(),
+            sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
+            budget: Budget::new(options.receive_bytes_per_shard(shards)),
+            options,
+            owner,
+            router,
+            connections: Connections::default(),
+            sent: SendCounters::default(),
+            counters: Counters::default(),
+            control,
+            producer_ids: ProducerIds::default(),
+            stop: Interrupt::default(),
+        })
+    }
+
+    /// The cluster as this shard serves it.
+    pub fn view(&self) -> Rc<ClusterView> {
+        self.owner.view()
+    }
+
+    /// Whether the broker is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_set()
+    }
+
+    /// Asks the controller, wherever it is.
+    pub async fn control(&self, call: ControlCall) -> ControlAnswer {
+        match self.control.send(call).await {
+            Ok(pending) => pending.await.unwrap_or_else(ControlAnswer::from),
+            Err(gone) => gone.into(),
+        }
+    }
+
+    /// A producer id that nobody has had; `None` while the controller cannot be reached.
+    pub async fn producer_id(&self) -> Option<ProducerId> {
+        let _filling = self.producer_ids.filling.acquire().await;
+        if let Some(id) = self.producer_ids.take() {
+            return Some(id);
+        }
+        match self.control(ControlCall::ProducerIds).await {
+            ControlAnswer::ProducerIds(first) => {
+                self.producer_ids.fill(first);
+                self.producer_ids.take()
+            }
+            ControlAnswer::Replied(_) | ControlAnswer::Unavailable => None,
+        }
+    }
+
+    /// Accepts connections until the broker stops.
+    pub async fn accept(self: Rc<Self>, listener: Listener) {
+        while let Some(accepted) = self.stop.unless(listener.accept()).await {
+            match accepted {
+                Ok((socket, peer)) => {
+                    self.counters.accepted.add(1);
+                    let serving = Connection::serve(self.clone(), socket, peer);
+                    self.rt.spawn(Queue::Foreground, serving).detach();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.rt.sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves the calls of other shards until they are gone. Awaits nothing but its inbox: appends that must wait until
+    /// this shard has caught up go, in their order, through `lane`.
+    pub async fn receive(self: Rc<Self>, inbox: Inbox<PartitionCall, PartitionAnswer>) {
+        let lane = Rc::new(AppendLane::default());
+        let appending = self.clone().append_in_order(lane.clone());
+        let appending = self.rt.spawn(Queue::Foreground, appending);
+        while let Ok(call) = inbox.recv().await {
+            self.counters.served_calls.add(1);
+            match call.request {
+                PartitionCall::Append(_) => lane.push(call),
+                _ => self.serve_call(call),
+            }
+        }
+        drop(appending);
+    }
+
+    async fn append_in_order(self: Rc<Self>, lane: Rc<AppendLane>) {
+        loop {
+            let call = lane.next().await;
+            self.owner.writable().await;
+            self.serve_call(call);
+        }
+    }
+
+    fn serve_call(&self, call: Call<PartitionCall, PartitionAnswer>) {
+        match self.owner.start(call.request) {
+            Started::Done(answer) => call.reply.send(answer),
+            Started::Later(rest) => {
+                let answering = async move { call.reply.send(rest.await) };
+                self.rt.spawn(Queue::Foreground, answering).detach();
+            }
+        }
+    }
+
+    /// Closes connections on which nothing has happened for `connections.max.idle.ms`.
+    pub async fn sweep_idle(self: Rc<Self>) {
+        let idle_max = self.options.connections_max_idle;
+        while self.stop.unless(self.rt.sleep(IDLE_SWEEP_EVERY.min(idle_max))).await.is_some() {
+            let now = self.rt.now();
+            for connection in self.connections.all() {
+                if now.since(connection.last_active()) > idle_max {
+                    self.counters.idle_closed.add(1);
+                    connection.abort();
+                }
+            }
+        }
+    }
+
+    /// Stops accepting and reading; open requests are answered, long polls with what they have. Resolves when every
+    /// connection has ended, at the latest after `patience`: what is left then is cut.
+    pub async fn drain(&self, patience: Duration) {
+        self.stop.set();
+        self.connections.all().iter().for_each(|connection| connection.interrupt());
+        let deadline = self.rt.now() + patience;
+        while !self.connections.is_empty() && self.rt.now() < deadline {
+            self.rt.sleep(Duration::from_millis(1)).await;
+        }
+        self.connections.all().iter().for_each(|connection| connection.abort());
+    }
+}
+
+/// Appends from other shards that wait for their turn; as many as there are credits, at most.
+#[derive(Default)]
+struct AppendLane {
+    waiting: RefCell<VecDeque<Call<PartitionCall, PartitionAnswer>>>,
+    pushed: Notify,
+}
+
+impl AppendLane {
+    fn push(&self, call: Call<PartitionCall, PartitionAnswer>) {
+        self.waiting.borrow_mut().push_back(call);
+        self.pushed.notify();
+    }
+
+    async fn next(&self) -> Call<PartitionCall, PartitionAnswer> {
+        loop {
+            let pushed = self.pushed.notified();
+            let call = self.waiting.borrow_mut().pop_front();
+            match call {
+                Some(call) => return call,
+                None => pushed.await,
+            }
+        }
+    }
+}
+
+/// The rest of a block of producer ids.
+#[derive(Default)]
+struct ProducerIds {
+    next: Cell<i64>,
+    end: Cell<i64>,
+    filling: Lock,
+}
+
+impl ProducerIds {
+    fn take(&self) -> Option<ProducerId> {
+        let next = self.next.get();
+        if next >= self.end.get() {
+            return None;
+        }
+        self.next.set(next + 1);
+        Some(ProducerId(next))
+    }
+
+    fn fill(&self, first: ProducerId) {
+        self.next.set(first.0);
+        self.end.set(first.0 + PRODUCER_ID_BLOCK_LEN);
+    }
+}

@@ -1,0 +1,321 @@
+//! One client connection: frames in, requests begun in their order, answers out in the same order.
+//!
+//! A reader task takes frames off the socket and begins each request (its *dispatched* stage, which fixes the order of
+//! appends); what a request still waits for runs as a task of its own (*done*), and a writer task sends the answers in
+//! request order. The reader stops while too much is open or the shard's memory is spent: back-pressure ends at the
+//! client. Everything that a request panics in, but for the code that owns durable state, ends this connection alone.
+
+use super::Shard;
+use super::budget::Charge;
+use super::interrupt::Interrupt;
+use super::panics::{Contained, Panicked};
+use crate::api::{self, ApiSpec, Later, RequestContext};
+use bytes::{Bytes, BytesMut};
+use hayate_net::conn::{Answer, InFlight, Limits, Ticket};
+use hayate_net::error::{FrameError, WireError};
+use hayate_net::frame::{FrameHead, LENGTH_BYTES, REQUEST_HEAD_BYTES, RequestHead, take_frame};
+use hayate_net::socket::{Socket, SocketError};
+use hayate_net::wire::codec::split_request;
+use hayate_rt::notify::Notify;
+use hayate_rt::{MonoTime, Queue};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// Spare capacity that a read begins with; an idle connection holds no more.
+const READ_BYTES_MIN: usize = 1 << 10;
+/// Spare capacity of the reads of a connection that is in the middle of something.
+const READ_BYTES_BUSY: usize = 16 << 10;
+/// Requests that one connection may have open.
+const REQUESTS_MAX: usize = 64;
+/// Bytes of open requests and unsent answers above which a connection begins nothing new.
+const OPEN_BYTES_MAX: usize = 32 << 20;
+/// Bytes of answers that one write gathers.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The peer has closed its side, or this broker stops.
+    Orderly,
+    /// The socket failed.
+    Socket(SocketError),
+    /// The peer speaks another protocol, or a request that is not served.
+    Protocol(WireError),
+    /// A request's work panicked.
+    Panicked,
+}
+
+impl From<SocketError> for End {
+    fn from(error: SocketError) -> End {
+        End::Socket(error)
+    }
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> End {
+        End::Protocol(error)
+    }
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> End {
+        End::Protocol(error.into())
+    }
+}
+
+impl From<Panicked> for End {
+    fn from(_: Panicked) -> End {
+        End::Panicked
+    }
+}
+
+/// A connection, shared by its reader, its writer and its open requests.
+pub struct Connection {
+    shard: Rc<Shard>,
+    socket: Socket,
+    peer: SocketAddr,
+    open: RefCell<InFlight>,
+    /// An answer is ready, room was made, or reading has ended.
+    changed: Notify,
+    reading_ended: Cell<bool>,
+    /// Ends reading and long polls: this broker stops, or an answer said to close.
+    interrupt: Rc<Interrupt>,
+    last_active: Cell<MonoTime>,
+    last_frame_bytes: Cell<usize>,
+}
+
+impl Connection {
+    /// Serves `socket` until either side ends it.
+    pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
+        let limits = Limits { requests_max: REQUESTS_MAX, bytes_max: OPEN_BYTES_MAX };
+        let connection = Rc::new(Connection {
+            last_active: Cell::new(shard.rt.now()),
+            shard: shard.clone(),
+            socket,
+            peer,
+            open: RefCell::new(InFlight::new(limits)),
+            changed: Notify::default(),
+            reading_ended: Cell::new(false),
+            interrupt: Rc::default(),
+            last_frame_bytes: Cell::new(0),
+        });
+        let number = shard.connections.add(&connection);
+        let writer = connection.clone();
+        let writing = shard.rt.spawn(Queue::Foreground, async move { writer.write_answers().await });
+        let end = connection.clone().read_requests().await.err().unwrap_or(End::Orderly);
+        connection.note_end(&end);
+        connection.reading_ended.set(true);
+        connection.changed.notify();
+        writing.await;
+        shard.connections.remove(number);
+    }
+
+    /// When anything was last read or sent.
+    pub fn last_active(&self) -> MonoTime {
+        self.last_active.get()
+    }
+
+    /// Cuts the connection.
+    pub fn abort(&self) {
+        self.socket.abort();
+    }
+
+    /// Reads no further request, and lets long polls answer with what they have.
+    pub fn interrupt(&self) {
+        self.interrupt.set();
+        self.changed.notify();
+    }
+
+    fn note_end(&self, end: &End) {
+        let counters = &self.shard.counters;
+        match end {
+            End::Orderly => {}
+            End::Socket(error) => tracing::debug!(peer = %self.peer, %error, "connection lost"),
+            End::Protocol(error) => {
+                counters.refused_requests.add(1);
+                tracing::info!(peer = %self.peer, %error, "connection closed: bad request");
+            }
+            End::Panicked => {
+                counters.panicked_requests.add(1);
+                tracing::error!(peer = %self.peer, "connection closed: a request panicked");
+                self.socket.abort();
+            }
+        }
+    }
+
+    async fn read_requests(self: Rc<Self>) -> Result<(), End> {
+        let mut received = BytesMut::new();
+        loop {
+            self.wait_for_room().await;
+            let Some((frame, spec, charge)) = self.next_frame(&mut received).await? else { return Ok(()) };
+            self.begin(frame, spec, charge).await?;
+        }
+    }
+
+    async fn wait_for_room(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.open.borrow().has_room() || self.interrupt.is_set() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// The next whole frame, its kind, and the memory that it is charged for. `None` at an orderly end.
+    async fn next_frame(
+        &self,
+        received: &mut BytesMut,
+    ) -> Result<Option<(Bytes, &'static ApiSpec, Charge)>, End> {
+        if !self.fill(received, LENGTH_BYTES).await? {
+            return Ok(None);
+        }
+        let request_bytes_max = self.shard.options.request_bytes_max;
+        let prefix = received.first_chunk::<LENGTH_BYTES>().ok_or(FrameError::TruncatedHeader)?;
+        let frame_bytes = FrameHead::parse(*prefix, request_bytes_max)?.body_bytes;
+        let head_bytes = LENGTH_BYTES + frame_bytes.min(REQUEST_HEAD_BYTES);
+        if !self.fill(received, head_bytes).await? {
+            return Ok(None);
+        }
+        let head = RequestHead::parse(received.get(LENGTH_BYTES..head_bytes).unwrap_or_default())?;
+        let spec = api::spec_of(head)?;
+        spec.check_frame_bytes(frame_bytes, request_bytes_max)?;
+        let charge = self.shard.budget.acquire(spec.memory_bytes(frame_bytes)).await;
+        if !self.fill(received, LENGTH_BYTES + frame_bytes).await? {
+            return Ok(None);
+        }
+        self.last_frame_bytes.set(frame_bytes);
+        Ok(take_frame(received, frame_bytes)?.map(|frame| (frame, spec, charge)))
+    }
+
+    /// Reads until `received` holds `bytes`. False when the stream ends, or this broker stops, before that.
+    async fn fill(&self, received: &mut BytesMut, bytes: usize) -> Result<bool, End> {
+        while received.len() < bytes {
+            let missing = bytes - received.len();
+            let expected = self.last_frame_bytes.get() + LENGTH_BYTES;
+            let least = if received.is_empty() { expected } else { READ_BYTES_BUSY };
+            let spare = missing.max(least.clamp(READ_BYTES_MIN, READ_BYTES_BUSY));
+            if received.capacity() - received.len() < missing.max(READ_BYTES_MIN) {
+                received.reserve(spare);
+            }
+            let Some(read) = self.interrupt.unless(self.socket.read_into(received)).await else {
+                return Ok(false);
+            };
+            if read? == 0 {
+                return Ok(false);
+            }
+            self.last_active.set(self.shard.rt.now());
+        }
+        Ok(true)
+    }
+
+    /// Begins a request: when this returns, what it appends has its place.
+    async fn begin(self: &Rc<Self>, frame: Bytes, spec: &'static ApiSpec, charge: Charge) -> Result<(), End> {
+        let frame_bytes = frame.len();
+        let request = split_request(frame)?;
+        let ticket = self.open.borrow_mut().begin(frame_bytes);
+        let context = RequestContext::new(self.shard.clone(), spec, &request, self.interrupt.clone());
+        self.shard.counters.requests.add(1);
+        let begun = Contained::new(api::begin(context, request.body)).await;
+        let later = begun.map_err(End::from).and_then(|later| later.map_err(End::from));
+        let later = match later {
+            Ok(later) => later,
+            Err(end) => {
+                self.complete(ticket, Answer::Close);
+                return Err(end);
+            }
+        };
+        self.go_on(ticket, later, charge).await;
+        Ok(())
+    }
+
+    /// Finishes a request at once if it waits for nothing, else in a task of its own.
+    async fn go_on(self: &Rc<Self>, ticket: Ticket, later: Later, charge: Charge) {
+        let mut later = Box::pin(Contained::new(later));
+        let first = poll_fn(|cx| Poll::Ready(later.as_mut().poll(cx))).await;
+        if let Poll::Ready(outcome) = first {
+            drop(charge);
+            return self.settle(ticket, outcome);
+        }
+        let connection = self.clone();
+        let done = async move {
+            let outcome = later.await;
+            drop(charge);
+            connection.settle(ticket, outcome);
+        };
+        self.shard.rt.spawn(Queue::Foreground, done).detach();
+    }
+
+    fn settle(&self, ticket: Ticket, outcome: Result<Result<Answer, WireError>, Panicked>) {
+        let answer = match outcome.map_err(End::from).and_then(|answer| answer.map_err(End::from)) {
+            Ok(answer) => answer,
+            Err(end) => {
+                self.note_end(&end);
+                self.interrupt();
+                Answer::Close
+            }
+        };
+        self.complete(ticket, answer);
+    }
+
+    fn complete(&self, ticket: Ticket, answer: Answer) {
+        if self.open.borrow_mut().complete(ticket, answer) {
+            self.changed.notify();
+        }
+    }
+
+    /// Sends answers until the last one, or until one says to close.
+    async fn write_answers(self: Rc<Self>) {
+        loop {
+            let changed = self.changed.notified();
+            let mut ready = self.gather();
+            if ready.count > 0 {
+                self.changed.notify(); // the reader may wait for room
+            }
+            if !ready.rope.is_empty() {
+                if self.shard.sent.send(&self.socket, &mut ready.rope).await.is_err() {
+                    return self.socket.abort();
+                }
+                self.last_active.set(self.shard.rt.now());
+            }
+            if ready.close || (self.reading_ended.get() && self.open.borrow().is_empty()) {
+                return self.socket.shutdown();
+            }
+            if ready.count == 0 {
+                changed.await;
+            }
+        }
+    }
+
+    /// Takes the answers that may leave now.
+    fn gather(&self) -> Ready {
+        let mut open = self.open.borrow_mut();
+        let mut ready = Ready { rope: VecDeque::new(), count: 0, close: false };
+        let mut rope_bytes = 0;
+        while rope_bytes < WRITE_BYTES && !ready.close {
+            let Some(answer) = open.pop() else { break };
+            ready.count += 1;
+            match answer {
+                Answer::Frame(mut frame) => {
+                    rope_bytes += frame.iter().map(Bytes::len).sum::<usize>();
+                    ready.rope.append(&mut frame);
+                }
+                Answer::Silence => {}
+                Answer::Close => ready.close = true,
+            }
+        }
+        ready
+    }
+}
+
+/// Answers that may leave.
+struct Ready {
+    rope: VecDeque<Bytes>,
+    count: usize,
+    /// The connection ends behind them.
+    close: bool,
+}

@@ -1,0 +1,271 @@
+//! The partitions that one shard owns, and how it serves calls on them, from its own connections or from other shards.
+//!
+//! [`Owner::start`] does what must happen in the order of the calls (appending, above all) before it returns, and leaves
+//! the waiting to a future. Nothing here calls another shard. A panic here aborts: see [`super::panics`].
+
+use super::calls::{
+    Append, AppendedAt, EpochPart, LookupPart, Outcomes, PartitionAnswer, PartitionCall, Probe, ReadPart,
+    ReadPartAnswer,
+};
+use super::panics::{vital, vital_future};
+use super::view::ClusterView;
+use crate::partition::{AppendFailure, Appending, Durability, Partition, Probed};
+use crate::placement::{PartitionKey, ShardId};
+use crate::purgatory::Watch;
+use hayate_net::error::ErrorCode;
+use hayate_rt::Rt;
+use hayate_rt::notify::Notify;
+use hayate_storage::batch::{LeaderEpoch, Offset};
+use hayate_storage::store::Store;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+/// The partitions of one shard.
+pub struct Owner {
+    rt: Rt,
+    shard: ShardId,
+    partitions: RefCell<BTreeMap<PartitionKey, Rc<Partition>>>,
+    /// Partitions whose log could not be opened or made.
+    unopened: RefCell<BTreeSet<PartitionKey>>,
+    applied: RefCell<Rc<ClusterView>>,
+    followed: Notify,
+    store: RefCell<Option<Store>>,
+}
+
+/// A call that has begun.
+pub enum Started {
+    /// Its answer.
+    Done(PartitionAnswer),
+    /// What is left of it: disk, or waiting for a flush.
+    Later(Pin<Box<dyn Future<Output = PartitionAnswer>>>),
+}
+
+impl Started {
+    /// Waits for the answer.
+    pub async fn finish(self) -> PartitionAnswer {
+        match self {
+            Started::Done(answer) => answer,
+            Started::Later(rest) => rest.await,
+        }
+    }
+}
+
+impl Owner {
+    /// Owns nothing yet, and serves what `view` says.
+    pub fn new(rt: Rt, shard: ShardId, view: ClusterView) -> Rc<Owner> {
+        Rc::new(Owner {
+            rt,
+            shard,
+            partitions: RefCell::default(),
+            unopened: RefCell::default(),
+            applied: RefCell::new(Rc::new(view)),
+            followed: Notify::default(),
+            store: RefCell::default(),
+        })
+    }
+
+    /// Which shard this is.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The partitions' logs lie in `store`.
+    pub fn set_store(&self, store: Store) {
+        *self.store.borrow_mut() = Some(store);
+    }
+
+    /// Waits while too much here is appended and not yet flushed: back-pressure for whoever appends.
+    pub async fn writable(&self) {
+        let store = self.store.borrow().clone();
+        if let Some(store) = store {
+            store.writable().await;
+        }
+    }
+
+    /// A partition, if this shard owns it.
+    pub fn partition(&self, key: PartitionKey) -> Option<Rc<Partition>> {
+        self.partitions.borrow().get(&key).cloned()
+    }
+
+    /// All partitions, by key.
+    pub fn partitions(&self) -> Vec<Rc<Partition>> {
+        self.partitions.borrow().values().cloned().collect()
+    }
+
+    /// Takes a partition on.
+    pub fn insert(&self, partition: Rc<Partition>) {
+        let previous = self.partitions.borrow_mut().insert(partition.key(), partition);
+        assert!(previous.is_none(), "a partition is taken on once");
+    }
+
+    /// Lets a partition go; requests find nothing from now on.
+    pub fn remove(&self, key: PartitionKey) -> Option<Rc<Partition>> {
+        let partition = self.partitions.borrow_mut().remove(&key)?;
+        partition.close();
+        Some(partition)
+    }
+
+    /// Whether some partition's log could not be opened or made.
+    pub fn has_unopened(&self) -> bool {
+        !self.unopened.borrow().is_empty()
+    }
+
+    /// The view that this shard serves.
+    pub fn view(&self) -> Rc<ClusterView> {
+        self.applied.borrow().clone()
+    }
+
+    /// Everything that `view` says is served from now on, but for the partitions that could not be opened.
+    pub fn set_view(&self, view: ClusterView, unopened: BTreeSet<PartitionKey>) {
+        *self.unopened.borrow_mut() = unopened;
+        *self.applied.borrow_mut() = Rc::new(view);
+        self.followed.notify();
+    }
+
+    /// Resolves once a view of this generation or a later one is served.
+    pub async fn follows(&self, generation: u64) {
+        loop {
+            let followed = self.followed.notified();
+            if self.view().generation >= generation {
+                return;
+            }
+            followed.await;
+        }
+    }
+
+    /// Begins to serve a call. Appends have their place in the log when this returns.
+    pub fn start(self: &Rc<Self>, call: PartitionCall) -> Started {
+        match call {
+            PartitionCall::Append(append) => self.append(append),
+            PartitionCall::Probe(probe) => {
+                Started::Done(PartitionAnswer::Probe(vital(|| self.probe(&probe))))
+            }
+            PartitionCall::Read(parts) => {
+                let owner = self.clone();
+                let read = async move { PartitionAnswer::Read(owner.read(&parts).await) };
+                Started::Later(Box::pin(vital_future(read)))
+            }
+            PartitionCall::Lookup(parts) => {
+                let owner = self.clone();
+                let lookup = async move { PartitionAnswer::Lookup(owner.lookup(&parts).await) };
+                Started::Later(Box::pin(vital_future(lookup)))
+            }
+            PartitionCall::EpochEnds(parts) => {
+                Started::Done(PartitionAnswer::EpochEnds(vital(|| self.epoch_ends(&parts))))
+            }
+            PartitionCall::Follow(generation) => {
+                let owner = self.clone();
+                Started::Later(Box::pin(async move {
+                    owner.follows(generation).await;
+                    PartitionAnswer::Follow
+                }))
+            }
+        }
+    }
+
+    fn find(&self, key: PartitionKey) -> Result<Rc<Partition>, ErrorCode> {
+        self.partition(key).ok_or_else(|| match self.unopened.borrow().contains(&key) {
+            true => ErrorCode::KafkaStorageError,
+            false => ErrorCode::NotLeaderOrFollower,
+        })
+    }
+
+    fn append(&self, append: Append) -> Started {
+        let now_ms = self.rt.wall_ms();
+        let outcomes: Vec<_> = vital(|| {
+            let one = |part: &super::calls::AppendPart| {
+                let partition = self.find(part.key)?;
+                partition.append(&part.records, append.produce_version, append.durability, now_ms)
+            };
+            append.parts.iter().map(one).collect()
+        });
+        if append.durability == Durability::None {
+            let answers = outcomes.into_iter().map(|outcome| outcome.map(|appending| place(&appending)));
+            return Started::Done(PartitionAnswer::Append(answers.collect()));
+        }
+        Started::Later(Box::pin(vital_future(settle(outcomes))))
+    }
+
+    fn probe(&self, probe: &Probe) -> Outcomes<Probed> {
+        let outcomes: Outcomes<Probed> =
+            probe.parts.iter().map(|part| self.find(part.key)?.probe(&part.from)).collect();
+        if let Some(order) = &probe.watch {
+            let readable: u64 = outcomes
+                .iter()
+                .map(|outcome| outcome.as_ref().map_or(0, |probed| probed.readable_bytes))
+                .sum();
+            let settled = outcomes.iter().any(|outcome| match outcome {
+                Ok(probed) => probed.diverging.is_some(),
+                Err(_) => true,
+            });
+            if !settled && let Some(missing_bytes) = order.missing_bytes(readable) {
+                self.watch(&probe.parts, &Watch::new(order.slot.clone(), missing_bytes));
+            }
+        }
+        outcomes
+    }
+
+    fn watch(&self, parts: &[super::calls::FetchPart], watch: &Rc<Watch>) {
+        for part in parts {
+            if let Some(partition) = self.partition(part.key) {
+                partition.watch(watch.clone());
+            }
+        }
+    }
+
+    async fn read(&self, parts: &[ReadPart]) -> Outcomes<ReadPartAnswer> {
+        let mut outcomes = Vec::with_capacity(parts.len());
+        for wanted in parts {
+            let outcome = match self.find(wanted.part.key) {
+                Ok(partition) => {
+                    partition.read(wanted.part.from, wanted.max_bytes, wanted.at_least_one).await
+                }
+                Err(code) => Err(code),
+            };
+            outcomes.push(outcome.map(|(probed, records)| ReadPartAnswer { probed, records }));
+        }
+        outcomes
+    }
+
+    async fn lookup(&self, parts: &[LookupPart]) -> Outcomes<crate::partition::TimedOffset> {
+        let mut outcomes = Vec::with_capacity(parts.len());
+        for part in parts {
+            outcomes.push(match self.find(part.key) {
+                Ok(partition) => partition.offset_at(part.time, part.current_epoch, part.isolation).await,
+                Err(code) => Err(code),
+            });
+        }
+        outcomes
+    }
+
+    fn epoch_ends(&self, parts: &[EpochPart]) -> Outcomes<(LeaderEpoch, Offset)> {
+        let one = |part: &EpochPart| self.find(part.key)?.epoch_end(part.epoch, part.current_epoch);
+        parts.iter().map(one).collect()
+    }
+}
+
+fn place(appending: &Appending) -> AppendedAt {
+    AppendedAt {
+        base_offset: appending.base_offset,
+        log_append_time_ms: appending.log_append_time_ms,
+        log_start_offset: appending.log_start_offset,
+    }
+}
+
+/// Waits until every append is as safe as its producer wants it.
+async fn settle(outcomes: Vec<Result<Appending, AppendFailure>>) -> PartitionAnswer {
+    let mut answers = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        answers.push(match outcome {
+            Ok(appending) => {
+                let at = place(&appending);
+                appending.settled().await.map(|()| at).map_err(AppendFailure::from)
+            }
+            Err(failure) => Err(failure),
+        });
+    }
+    PartitionAnswer::Append(answers)
+}

@@ -1,0 +1,154 @@
+//! From a connection's shard to the owners: parts of a request are grouped by shard, each group goes out as one call, and
+//! the outcomes come back in the order of the parts. The own shard is served without a mailbox.
+
+use super::calls::{PartitionAnswer, PartitionCall};
+use super::owner::{Owner, Started};
+use crate::placement::ShardId;
+use hayate_rt::mailbox::{Caller, Pending};
+use std::rc::Rc;
+
+/// The ways from one shard to the owners of partitions.
+pub struct Router {
+    own: Rc<Owner>,
+    callers: Vec<Caller<PartitionCall, PartitionAnswer>>,
+}
+
+/// A call that has its place in its owner's order.
+pub enum Dispatched {
+    /// At this shard.
+    Here(Started),
+    /// At another, and the answer if that shard stops.
+    There(Pending<PartitionAnswer>, Box<PartitionAnswer>),
+    /// At a shard that has stopped.
+    Nowhere(Box<PartitionAnswer>),
+}
+
+impl Dispatched {
+    /// Waits for the answer.
+    pub async fn finish(self) -> PartitionAnswer {
+        match self {
+            Dispatched::Here(started) => started.finish().await,
+            Dispatched::There(pending, if_gone) => pending.await.unwrap_or(*if_gone),
+            Dispatched::Nowhere(answer) => *answer,
+        }
+    }
+}
+
+impl Router {
+    /// `callers` by shard number; the own one is not used.
+    pub fn new(own: Rc<Owner>, callers: Vec<Caller<PartitionCall, PartitionAnswer>>) -> Router {
+        Router { own, callers }
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.callers.len()
+    }
+
+    /// Puts a call into its owner's order: when this resolves, whatever is dispatched later comes later there. Waits
+    /// for a credit if the owner is another shard; that is the back-pressure which ends at the socket.
+    pub async fn dispatch(&self, shard: ShardId, call: PartitionCall) -> Dispatched {
+        if shard == self.own.shard() {
+            return Dispatched::Here(self.own.start(call));
+        }
+        let if_gone = Box::new(PartitionAnswer::gone(&call));
+        let Some(caller) = self.callers.get(shard.index()) else { return Dispatched::Nowhere(if_gone) };
+        match caller.send(call).await {
+            Ok(pending) => Dispatched::There(pending, if_gone),
+            Err(_) => Dispatched::Nowhere(if_gone),
+        }
+    }
+
+    /// Calls and waits for the answer.
+    pub async fn call(&self, shard: ShardId, call: PartitionCall) -> PartitionAnswer {
+        self.dispatch(shard, call).await.finish().await
+    }
+}
+
+/// Parts of a request by the shard that they go to, each with its place in the request.
+#[derive(Debug)]
+pub struct Grouped<T> {
+    groups: Vec<(ShardId, Vec<usize>, Vec<T>)>,
+    count: usize,
+}
+
+impl<T> Grouped<T> {
+    /// Nothing yet, for a request of `count` parts.
+    pub fn new(count: usize) -> Grouped<T> {
+        Grouped { groups: Vec::new(), count }
+    }
+
+    /// Adds the part at `place` of the request.
+    pub fn push(&mut self, shard: ShardId, place: usize, part: T) {
+        match self.groups.iter_mut().find(|(of, _, _)| *of == shard) {
+            Some((_, places, parts)) => {
+                places.push(place);
+                parts.push(part);
+            }
+            None => self.groups.push((shard, vec![place], vec![part])),
+        }
+    }
+
+    /// Dispatches a call for each group, in the order of the groups' first parts.
+    pub async fn dispatch(
+        self,
+        router: &Router,
+        mut call: impl FnMut(Vec<T>) -> PartitionCall,
+    ) -> DispatchedGroups {
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for (shard, places, parts) in self.groups {
+            groups.push((places, router.dispatch(shard, call(parts)).await));
+        }
+        DispatchedGroups { groups, count: self.count }
+    }
+}
+
+/// The calls of one request.
+pub struct DispatchedGroups {
+    groups: Vec<(Vec<usize>, Dispatched)>,
+    count: usize,
+}
+
+impl DispatchedGroups {
+    /// Waits for all answers; `take` turns an answer into its outcomes, one a part. Places that no call was made for
+    /// are `None`.
+    pub async fn collect<T>(self, take: impl Fn(PartitionAnswer) -> Vec<T>) -> Vec<Option<T>> {
+        let mut outcomes: Vec<Option<T>> = (0..self.count).map(|_| None).collect();
+        for (places, dispatched) in self.groups {
+            let answers = take(dispatched.finish().await);
+            assert_eq!(answers.len(), places.len(), "an owner answers every part");
+            for (place, answer) in places.into_iter().zip(answers) {
+                outcomes[place] = Some(answer);
+            }
+        }
+        outcomes
+    }
+}
+
+/// Declares how the outcomes of each kind of call are taken out of its answer.
+macro_rules! take_outcomes {
+    ($($(#[$doc:meta])* $name:ident: $variant:ident -> $outcome:ty;)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $name(answer: PartitionAnswer) -> Vec<$outcome> {
+                match answer {
+                    PartitionAnswer::$variant(outcomes) => outcomes,
+                    _ => unreachable!("an owner answers with the kind that it was asked for"),
+                }
+            }
+        )*
+    };
+}
+
+take_outcomes! {
+    /// Of an append.
+    appended: Append -> Result<super::calls::AppendedAt, crate::partition::AppendFailure>;
+    /// Of a probe.
+    probed: Probe -> Result<crate::partition::Probed, hayate_net::error::ErrorCode>;
+    /// Of a read.
+    read: Read -> Result<super::calls::ReadPartAnswer, hayate_net::error::ErrorCode>;
+    /// Of a lookup by time.
+    looked_up: Lookup -> Result<crate::partition::TimedOffset, hayate_net::error::ErrorCode>;
+    /// Of a question for epochs.
+    epoch_ends: EpochEnds -> Result<(hayate_storage::batch::LeaderEpoch, hayate_storage::batch::Offset), hayate_net::error::ErrorCode>;
+}
