@@ -29,7 +29,7 @@ pub const BLOCK_BYTES: usize = 4096;
 /// What the device writes whole or not at all: nothing larger is assumed to survive a power failure in one piece.
 pub const SECTOR_BYTES: usize = 512;
 
-/// The longest durable write that goes out as one `O_DSYNC` write; a longer one is linked with an `fdatasync`.
+/// The longest durable write that goes out as one `O_DSYNC` write by default; see [`Disk::set_dsync_bytes_max`].
 pub const DSYNC_BYTES_MAX: usize = 32 * 1024;
 
 /// How a file is opened. All modes bypass the page cache.
@@ -121,6 +121,12 @@ impl Disk {
     #[cfg(feature = "sim")]
     pub fn sim(node_disk: &sim::SimDisk, rt: &Rt) -> Disk {
         Disk { inner: DiskInner::Sim(node_disk.mount(rt)) }
+    }
+
+    /// Sets how long a durable write may be to go out as one `O_DSYNC` write; a longer one is a write linked with an
+    /// `fdatasync`. Counts for all files of this shard, those that are open too. Zero: never.
+    pub fn set_dsync_bytes_max(&self, bytes: usize) {
+        either!(DiskInner, &self.inner, disk => disk.set_dsync_bytes_max(bytes));
     }
 
     /// Opens a file.

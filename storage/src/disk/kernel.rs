@@ -16,6 +16,7 @@ use super::{BLOCK_BYTES, DSYNC_BYTES_MAX, DirEntry, DiskError, Durability, OpenM
 use bytes::{Buf, Bytes};
 use hayate_rt::Rt;
 use ring::{Done, Op, Request, Ring, WriteSync};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,19 +29,26 @@ const BUSY_RETRIES_MAX: u32 = 100;
 pub(crate) struct KernelDisk {
     rt: Rt,
     ring: Ring,
+    dsync_bytes_max: Rc<Cell<usize>>,
 }
 
 /// An open file of the machine's disks.
 pub(crate) struct KernelFile {
     rt: Rt,
     ring: Ring,
+    dsync_bytes_max: Rc<Cell<usize>>,
     file: Arc<std::fs::File>,
     path: Arc<Path>,
 }
 
 impl KernelDisk {
     pub(crate) fn new(rt: &Rt) -> Result<KernelDisk, DiskError> {
-        Ok(KernelDisk { rt: rt.clone(), ring: Ring::new(rt)? })
+        let dsync_bytes_max = Rc::new(Cell::new(DSYNC_BYTES_MAX));
+        Ok(KernelDisk { rt: rt.clone(), ring: Ring::new(rt)?, dsync_bytes_max })
+    }
+
+    pub(crate) fn set_dsync_bytes_max(&self, bytes: usize) {
+        self.dsync_bytes_max.set(bytes);
     }
 
     /// Runs a blocking call on `path` off the shard's thread.
@@ -55,8 +63,13 @@ impl KernelDisk {
 
     pub(crate) async fn open(&self, path: &Path, mode: OpenMode) -> Result<KernelFile, DiskError> {
         let file = self.off(path, move |path| control::open(path, mode)).await?;
-        let (rt, ring) = (self.rt.clone(), self.ring.clone());
-        Ok(KernelFile { rt, ring, file: Arc::new(file), path: path.into() })
+        Ok(KernelFile {
+            rt: self.rt.clone(),
+            ring: self.ring.clone(),
+            dsync_bytes_max: self.dsync_bytes_max.clone(),
+            file: Arc::new(file),
+            path: path.into(),
+        })
     }
 
     pub(crate) async fn create_dir_all(&self, path: &Path) -> Result<(), DiskError> {
@@ -148,7 +161,7 @@ impl KernelFile {
     ) -> Result<(), DiskError> {
         let sync = match durability {
             Durability::Cached => WriteSync::No,
-            Durability::Durable if data.len() <= DSYNC_BYTES_MAX => WriteSync::Dsync,
+            Durability::Durable if data.len() <= self.dsync_bytes_max.get() => WriteSync::Dsync,
             Durability::Durable => WriteSync::Linked,
         };
         loop {

@@ -17,7 +17,7 @@ mod tests;
 
 pub(super) use ops::{Mount, SimFile};
 
-use super::{BLOCK_BYTES, SECTOR_BYTES};
+use super::{BLOCK_BYTES, DSYNC_BYTES_MAX, SECTOR_BYTES};
 use file::GarbageLottery;
 use hayate_rt::Rt;
 use hayate_rt::sim::{NodeId, Sim};
@@ -91,6 +91,7 @@ struct Device {
     /// Counts crashes: what was mounted before one is dead.
     generation: Cell<u64>,
     tickets: Cell<u64>,
+    dsync_bytes_max: Cell<usize>,
 }
 
 impl SimDisk {
@@ -103,6 +104,7 @@ impl SimDisk {
             tree: RefCell::new(Tree::new()),
             generation: Cell::new(0),
             tickets: Cell::new(0),
+            dsync_bytes_max: Cell::new(DSYNC_BYTES_MAX),
         };
         SimDisk { device: Rc::new(device) }
     }

@@ -204,10 +204,7 @@ impl Ring {
     /// [`DiskError::Unavailable`].
     pub(super) fn new(rt: &Rt) -> Result<Ring, DiskError> {
         let refused = |what| move |error: std::io::Error| unavailable(what, &error);
-        let mut builder = IoUring::builder();
-        // Completions wait for the thread's next system call instead of interrupting it; this thread alone submits.
-        builder.setup_submit_all().setup_coop_taskrun().setup_single_issuer();
-        let ring: IoUring = builder.build(ENTRIES).map_err(refused("io_uring"))?;
+        let ring = build().map_err(refused("io_uring"))?;
         free_the_workers(&ring).map_err(refused("to place io_uring's workers"))?;
         let mut probe = io_uring::Probe::new();
         ring.submitter().register_probe(&mut probe).map_err(refused("to list io_uring's operations"))?;
@@ -245,6 +242,14 @@ impl Ring {
 
 fn unavailable(what: &'static str, error: &std::io::Error) -> DiskError {
     DiskError::Unavailable { what, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+}
+
+/// A ring whose completions wait for the thread's next system call instead of interrupting it, and that this thread
+/// alone submits to.
+fn build() -> std::io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_submit_all().setup_coop_taskrun().setup_single_issuer();
+    builder.build(ENTRIES)
 }
 
 /// Lets the kernel's workers, which run the flushes, leave the core that the shard is pinned to: there they would wait
@@ -597,4 +602,12 @@ impl Drop for State {
             self.collect(&mut finished);
         }
     }
+}
+
+/// Hands the kernel a request and drops the ring at once.
+#[cfg(test)]
+pub(super) fn submit_and_drop(op: Op) {
+    let mut state = State::new(build().expect("io_uring is allowed"));
+    state.admit(op);
+    state.submit();
 }

@@ -6,8 +6,7 @@ use super::tree::{DirNode, Node, Tree};
 use super::{Device, FaultPlan};
 use crate::disk::mem::AlignedBuf;
 use crate::disk::{
-    BLOCK_BYTES, DSYNC_BYTES_MAX, DirEntry, DiskError, Durability, OpenMode, blocks_around, parent_of,
-    temporary_of,
+    BLOCK_BYTES, DirEntry, DiskError, Durability, OpenMode, blocks_around, parent_of, temporary_of,
 };
 use bytes::Bytes;
 use hayate_rt::Rt;
@@ -94,6 +93,10 @@ impl Mount {
         let node = rt.as_sim().expect("a simulated disk serves simulated nodes").clone();
         let generation = device.generation.get();
         Mount { device, rt: rt.clone(), node, generation }
+    }
+
+    pub(crate) fn set_dsync_bytes_max(&self, bytes: usize) {
+        self.device.dsync_bytes_max.set(bytes);
     }
 
     /// Whether the machine and the process that mounted this still run.
@@ -387,7 +390,8 @@ impl SimFile {
         if !self.writable {
             return Err(self.error("write", libc::EBADF));
         }
-        let synchronous = durability == Durability::Durable && bytes <= DSYNC_BYTES_MAX;
+        let synchronous =
+            durability == Durability::Durable && bytes <= self.mount.device.dsync_bytes_max.get();
         self.write_once(extent, bytes, synchronous).await?;
         if durability == Durability::Durable && !synchronous {
             self.sync().await?;
