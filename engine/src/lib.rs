@@ -7,4 +7,3 @@ pub mod partition;
 pub mod placement;
 pub mod purgatory;
 pub mod shard;
-pub mod metrics;
