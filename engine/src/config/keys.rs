@@ -1,0 +1,282 @@
+//! The broker's settings: one table of what each is called, may be, is without being set, and does.
+//!
+//! Names, types and defaults are Apache Kafka's (4.2); where a default differs, or a key is Hayate's own, its text says
+//! why. A setting that is the default of a topic's is checked as that topic's. The texts are what `hayate config` and
+//! DescribeConfigs show.
+
+use crate::partition::PartitionSettings;
+use crate::partition::topic_config::{ConfigError, ConfigType, settings_of};
+use std::collections::BTreeMap;
+
+/// What a value may be, beyond its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Anything of the type.
+    Any,
+    /// A number from here on.
+    AtLeast(i64),
+    /// A number from the first to the second.
+    Between(i64, i64),
+    /// What the topic's setting of this name may be; the value is that one's default.
+    AsTopic(&'static str),
+}
+
+/// One setting of the broker.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ConfigType,
+    /// Its value without being set; `None` when it is then worked out, or absent.
+    pub default: Option<&'static str>,
+    /// What it may be.
+    pub rule: Rule,
+    /// What it does, in a sentence or two.
+    pub documentation: &'static str,
+}
+
+impl Key {
+    /// The value trimmed, if it is one of this setting.
+    ///
+    /// # Errors
+    /// Why it is not, in Kafka's words.
+    pub fn check<'a>(&self, value: &'a str) -> Result<&'a str, String> {
+        let value = value.trim();
+        match self.rule {
+            Rule::AsTopic(topic) => {
+                self.number(value)?;
+                check_as_topic(topic, value)?;
+            }
+            Rule::Any => drop(self.number(value)?),
+            Rule::AtLeast(min) => in_range(self.number(value)?, min, i64::MAX)?,
+            Rule::Between(min, max) => in_range(self.number(value)?, min, max)?,
+        }
+        Ok(value)
+    }
+
+    /// Checks the type; the number, if it is of one.
+    fn number(&self, value: &str) -> Result<Option<i64>, String> {
+        match self.kind {
+            ConfigType::Boolean if !is_boolean(value) => {
+                Err("Expected value to be either true or false".to_owned())
+            }
+            ConfigType::Int => match value.parse::<i32>() {
+                Ok(number) => Ok(Some(number.into())),
+                Err(_) => Err("Not a number of type INT".to_owned()),
+            },
+            ConfigType::Long => match value.parse() {
+                Ok(number) => Ok(Some(number)),
+                Err(_) => Err("Not a number of type LONG".to_owned()),
+            },
+            ConfigType::Boolean | ConfigType::Text | ConfigType::Double | ConfigType::List => Ok(None),
+        }
+    }
+}
+
+fn is_boolean(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")
+}
+
+fn check_as_topic(name: &str, value: &str) -> Result<(), String> {
+    let configs = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    match settings_of(&configs, &PartitionSettings::default()) {
+        Ok(_) => Ok(()),
+        Err(ConfigError::Invalid { expected, .. }) => Err(expected),
+        Err(unknown @ ConfigError::Unknown(_)) => Err(unknown.to_string()),
+    }
+}
+
+fn in_range(number: Option<i64>, min: i64, max: i64) -> Result<(), String> {
+    match number {
+        Some(number) if number < min => Err(format!("Value must be at least {min}")),
+        Some(number) if number > max => Err(format!("Value must be no more than {max}")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The setting of that name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    let at = KEYS.binary_search_by(|key| key.name.cmp(name)).ok()?;
+    KEYS.get(at)
+}
+
+use Rule::{Any, AsTopic, AtLeast, Between};
+
+macro_rules! keys {
+    ($($name:literal $kind:ident $default:expr, $rule:expr, $documentation:literal;)*) => {
+        /// Every setting that has an effect, by name.
+        pub const KEYS: &[Key] = &[
+            $(Key {
+                name: $name,
+                kind: ConfigType::$kind,
+                default: $default,
+                rule: $rule,
+                documentation: $documentation,
+            },)*
+        ];
+    };
+}
+
+keys! {
+    "advertised.listeners" List None, Any,
+        "Where clients are told to connect, if not where listeners says: PLAINTEXT://host:port.";
+    "auto.create.topics.enable" Boolean Some("true"), Any,
+        "Whether a topic is created when a client first asks for it.";
+    "broker.id" Int None, AtLeast(-1),
+        "The older name of node.id. If both are set, they must be the same.";
+    "broker.rack" Text None, Any,
+        "Where this broker stands, told to clients.";
+    "compression.gzip.level" Int Some("-1"), AsTopic("compression.gzip.level"),
+        "The level for gzip where compression.type is gzip.";
+    "compression.lz4.level" Int Some("9"), AsTopic("compression.lz4.level"),
+        "The level for lz4 where compression.type is lz4.";
+    "compression.type" Text Some("producer"), AsTopic("compression.type"),
+        "How batches are stored: as the producer sent them, or recompressed.";
+    "compression.zstd.level" Int Some("3"), AsTopic("compression.zstd.level"),
+        "The level for zstd where compression.type is zstd.";
+    "connections.max.idle.ms" Long Some("600000"), AtLeast(1),
+        "A connection on which nothing happens for so long is closed.";
+    "controller.listener.names" List None, Any,
+        "Listeners for controllers alone. There is no such listener here: those named are left out of listeners.";
+    "default.replication.factor" Int Some("1"), Between(1, i16::MAX as i64),
+        "Replicas of a topic that is created without saying how many.";
+    "delete.topic.enable" Boolean Some("true"), Any,
+        "Whether topics may be deleted.";
+    "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
+        "The most bytes of records that one fetch gets, whatever it asks for.";
+    "http.listeners" List Some("127.0.0.1:9644"), Any,
+        "Hayate's own: where /metrics, /health and /ready are served, host:port; empty for nowhere. Kafka has JMX instead.";
+    "io.spin.us" Int Some("0"), Between(0, 1_000_000),
+        "Hayate's own: microseconds that a shard spins before it sleeps. Above 0 it trades idle CPU for latency.";
+    "io.wal.file.bytes" Long Some("67108864"), Between(1 << 20, 1 << 32),
+        "Hayate's own: bytes of each file of a shard's write-ahead log, which Kafka does not have.";
+    "io.wal.files.max" Int Some("4"), Between(2, 64),
+        "Hayate's own: how many such files a shard may have; what they hold is the most that a start replays.";
+    "io.wal.group.bytes.max" Int Some("1048576"), Between(64 << 10, 64 << 20),
+        "Hayate's own: the most bytes that one write to the log carries.";
+    "listener.security.protocol.map" List None, Any,
+        "Which protocol each listener name stands for. Only PLAINTEXT is built yet.";
+    "listeners" List Some("PLAINTEXT://127.0.0.1:9092"), Any,
+        "Where to listen: NAME://host:port, without a host for all addresses. Kafka's default is all addresses.";
+    "log.cleaner.delete.retention.ms" Long Some("86400000"), AsTopic("delete.retention.ms"),
+        "How long delete markers of a compacted topic stay.";
+    "log.cleaner.max.compaction.lag.ms" Long Some("9223372036854775807"), AsTopic("max.compaction.lag.ms"),
+        "The longest time that a record of a compacted topic stays out of compaction.";
+    "log.cleaner.min.cleanable.ratio" Double Some("0.5"), AsTopic("min.cleanable.dirty.ratio"),
+        "The part of a compacted log that must be uncompacted before it is worth the work.";
+    "log.cleaner.min.compaction.lag.ms" Long Some("0"), AsTopic("min.compaction.lag.ms"),
+        "The shortest time that a record of a compacted topic stays uncompacted.";
+    "log.cleanup.policy" List Some("delete"), AsTopic("cleanup.policy"),
+        "What becomes of old segments: delete, compact, both, or none.";
+    "log.dir" List Some("./hayate-data"), Any,
+        "The data folder, if log.dirs is not set.";
+    "log.dirs" List None, Any,
+        "The data folder. More than one is not built yet.";
+    "log.flush.interval.messages" Long Some("1"), AsTopic("flush.messages"),
+        "Records that may be acknowledged before they are flushed, plus one. The default differs from Kafka's on purpose: \
+         what is acknowledged is on the disk.";
+    "log.flush.interval.ms" Long None, AsTopic("flush.ms"),
+        "The longest time that a record stays unflushed; if not set, log.flush.scheduler.interval.ms.";
+    "log.flush.scheduler.interval.ms" Long Some("9223372036854775807"), AtLeast(0),
+        "In Kafka how often the flusher looks; here only the default of log.flush.interval.ms.";
+    "log.index.interval.bytes" Int Some("4096"), AsTopic("index.interval.bytes"),
+        "About so many bytes of batches lie between two index entries.";
+    "log.index.size.max.bytes" Int Some("10485760"), AsTopic("segment.index.bytes"),
+        "The largest size of an index file.";
+    "log.local.retention.bytes" Long Some("-2"), AsTopic("local.retention.bytes"),
+        "The size of a tiered log's local part; no log is tiered yet.";
+    "log.local.retention.ms" Long Some("-2"), AsTopic("local.retention.ms"),
+        "The age of a tiered log's local part; no log is tiered yet.";
+    "log.message.timestamp.after.max.ms" Long Some("3600000"), AsTopic("message.timestamp.after.max.ms"),
+        "How far a record's time may lie ahead of the broker's.";
+    "log.message.timestamp.before.max.ms" Long Some("9223372036854775807"), AsTopic("message.timestamp.before.max.ms"),
+        "How far a record's time may lie behind the broker's.";
+    "log.message.timestamp.type" Text Some("CreateTime"), AsTopic("message.timestamp.type"),
+        "Whether a record's time is the producer's (CreateTime) or the broker's (LogAppendTime).";
+    "log.preallocate" Boolean Some("false"), AsTopic("preallocate"),
+        "Reserve a new segment's space at once.";
+    "log.retention.bytes" Long Some("-1"), AsTopic("retention.bytes"),
+        "Segments beyond this size of a partition may go; -1: no limit.";
+    "log.retention.check.interval.ms" Long Some("300000"), AtLeast(1),
+        "How often segments that may go are looked for.";
+    "log.retention.hours" Int Some("168"), Any,
+        "Hours that records are kept, if neither log.retention.minutes nor log.retention.ms is set.";
+    "log.retention.minutes" Int None, Any,
+        "Minutes that records are kept, if log.retention.ms is not set.";
+    "log.retention.ms" Long None, Any,
+        "Milliseconds that records are kept; -1: no limit.";
+    "log.roll.hours" Int Some("168"), AtLeast(1),
+        "Hours that a segment takes batches, if log.roll.ms is not set.";
+    "log.roll.jitter.hours" Int Some("0"), AtLeast(0),
+        "Hours of which up to so many are subtracted from that time, at random, if log.roll.jitter.ms is not set.";
+    "log.roll.jitter.ms" Long None, AtLeast(0),
+        "Milliseconds of which up to so many are subtracted from that time, at random.";
+    "log.roll.ms" Long None, AtLeast(1),
+        "Milliseconds that a segment takes batches.";
+    "log.segment.bytes" Int Some("1073741824"), AsTopic("segment.bytes"),
+        "A batch that would make a segment larger goes to a new one.";
+    "log.segment.delete.delay.ms" Long Some("60000"), AsTopic("file.delete.delay.ms"),
+        "How long the files of deleted segments stay.";
+    "max.incremental.fetch.session.cache.slots" Int Some("1000"), AtLeast(0),
+        "How many fetch sessions are kept, over all shards.";
+    "memory.budget" Long None, AtLeast(32 << 20),
+        "Hayate's own: bytes for buffers and cache, grown into and not reserved. Kafka leaves its cache to the kernel. \
+         Default: half the memory that the process may use, at most 4 GiB.";
+    "message.max.bytes" Int Some("1048588"), AsTopic("max.message.bytes"),
+        "The largest batch, header included.";
+    "min.insync.replicas" Int Some("1"), AsTopic("min.insync.replicas"),
+        "Fewer in-sync replicas than this refuse records with acks=all.";
+    "node.id" Int Some("1"), AtLeast(0),
+        "This broker's number in its cluster. A data folder belongs to one.";
+    "num.partitions" Int Some("1"), AtLeast(1),
+        "Partitions of a topic that is created without saying how many.";
+    "process.roles" List None, Any,
+        "What this process is. Here it is always broker and controller.";
+    "producer.id.expiration.ms" Int Some("86400000"), AtLeast(1),
+        "How long an idle producer's sequence numbers are remembered.";
+    "shards" Int None, Between(1, 1024),
+        "Hayate's own: pinned threads, each with its own partitions, in place of Kafka's thread pools. Default: one a core \
+         that the process may use.";
+    "socket.request.max.bytes" Int Some("104857600"), AtLeast(1),
+        "The largest request that is taken.";
+    "unclean.leader.election.enable" Boolean Some("false"), AsTopic("unclean.leader.election.enable"),
+        "Whether a replica that is not in sync may lead as a last resort. There are no other replicas yet.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_defaults_are_valid() {
+        assert!(KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for key in KEYS {
+            let Some(default) = key.default else { continue };
+            assert_eq!(key.check(default), Ok(default), "{}", key.name);
+        }
+    }
+
+    /// The texts are those that Kafka 4.2.1 refuses the same values with.
+    #[test]
+    fn bad_values_are_refused_in_kafkas_words() {
+        for (name, value, expected) in [
+            ("num.partitions", "x", "Not a number of type INT"),
+            ("num.partitions", "", "Not a number of type INT"),
+            ("num.partitions", "99999999999", "Not a number of type INT"),
+            ("num.partitions", "0", "Value must be at least 1"),
+            ("connections.max.idle.ms", "1.5", "Not a number of type LONG"),
+            ("delete.topic.enable", "yes", "Expected value to be either true or false"),
+            ("log.segment.bytes", "14", "Value must be at least 1048576"),
+            ("compression.lz4.level", "18", "Value must be no more than 17"),
+            (
+                "compression.type",
+                "none",
+                "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer",
+            ),
+        ] {
+            assert_eq!(find(name).unwrap().check(value), Err(expected.to_owned()), "{name}={value}");
+        }
+        assert_eq!(find("num.partitions").unwrap().check(" +3 "), Ok("+3"));
+    }
+}

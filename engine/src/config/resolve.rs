@@ -1,0 +1,246 @@
+//! From checked texts to the typed values that the broker starts with. What several settings say together is decided here:
+//! time spans in three units, listeners, ids of two names.
+
+use super::listeners::{self, Endpoint};
+use super::{Config, ConfigError, Machine, Origin, Setting, show};
+use crate::broker::BrokerOptions;
+use crate::partition::PartitionSettings;
+use crate::partition::topic_config::settings_of;
+use hayate_storage::wal::WalConfig;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// The most memory that is taken without being asked for.
+const MEMORY_DEFAULT_MAX: u64 = 4 << 30;
+
+/// All settings by name.
+struct Values<'a>(BTreeMap<&'static str, &'a Setting>);
+
+/// What is wrong, and with which setting.
+type Wrong = (&'static str, String);
+
+impl Values<'_> {
+    fn text(&self, name: &'static str) -> Option<&str> {
+        self.0.get(name).and_then(|setting| setting.value.as_deref())
+    }
+
+    fn text_or_empty(&self, name: &'static str) -> &str {
+        self.text(name).unwrap_or_default()
+    }
+
+    /// A number that was checked to be one; `None` when absent.
+    fn number(&self, name: &'static str) -> Option<i64> {
+        self.text(name)?.parse().ok()
+    }
+
+    fn is_on(&self, name: &'static str) -> bool {
+        self.text(name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    fn is_set(&self, name: &'static str) -> bool {
+        self.0.get(name).is_some_and(|setting| setting.origin != Origin::Default)
+    }
+
+    /// A number of the table that has a default.
+    fn required(&self, name: &'static str) -> i64 {
+        self.number(name).expect("the table's defaults are numbers")
+    }
+
+    fn size(&self, name: &'static str) -> usize {
+        usize::try_from(self.required(name)).unwrap_or(usize::MAX)
+    }
+
+    fn millis(&self, name: &'static str) -> Duration {
+        Duration::from_millis(u64::try_from(self.required(name)).unwrap_or(0))
+    }
+
+    fn wrong(&self, wrong: Wrong) -> ConfigError {
+        let (key, reason) = wrong;
+        let value = self.text_or_empty(key).to_owned();
+        let origin = self.0.get(key).map_or(Origin::Default, |setting| setting.origin.clone());
+        ConfigError { key: key.to_owned(), value, origin, reason }
+    }
+}
+
+pub(super) fn resolve(
+    mut settings: Vec<Setting>,
+    warnings: Vec<String>,
+    machine: &Machine,
+) -> Result<Config, Vec<ConfigError>> {
+    let shards = worked_out(&mut settings, "shards", machine.cores.clamp(1, 1024) as u64);
+    let memory = (machine.memory_bytes / 2).clamp(32 << 20, MEMORY_DEFAULT_MAX);
+    worked_out(&mut settings, "memory.budget", memory);
+    let values = Values(settings.iter().map(|setting| (setting.key.name, setting)).collect());
+    let mut errors = Vec::new();
+    let options = options(&values, machine, &mut errors);
+    let http = listeners::http_addresses(values.text_or_empty("http.listeners"));
+    let http = keep(http, "http.listeners", &mut errors);
+    if let Err(wrong) = check_roles(&values) {
+        errors.push(wrong);
+    }
+    let mut errors: Vec<ConfigError> = errors.into_iter().map(|wrong| values.wrong(wrong)).collect();
+    let (Some(mut options), Some(http)) = (options, http) else { return Err(errors) };
+    if !errors.is_empty() {
+        return Err(std::mem::take(&mut errors));
+    }
+    options.broker_configs = show::broker_configs(&settings);
+    let spin = Duration::from_micros(values_number(&settings, "io.spin.us"));
+    Ok(Config { shards: u16::try_from(shards).unwrap_or(1), settings, warnings, http, spin, options })
+}
+
+/// Fills in the value of a setting that has no fixed default; the value in force.
+fn worked_out(settings: &mut [Setting], name: &str, default: u64) -> u64 {
+    let Some(setting) = settings.iter_mut().find(|setting| setting.key.name == name) else { return default };
+    let value = setting.value.get_or_insert_with(|| default.to_string());
+    value.parse().unwrap_or(default)
+}
+
+fn values_number(settings: &[Setting], name: &str) -> u64 {
+    let setting = settings.iter().find(|setting| setting.key.name == name);
+    setting.and_then(|setting| setting.value.as_deref()?.parse().ok()).unwrap_or(0)
+}
+
+fn keep<T>(outcome: Result<T, String>, name: &'static str, errors: &mut Vec<Wrong>) -> Option<T> {
+    outcome.map_err(|reason| errors.push((name, reason))).ok()
+}
+
+fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> Option<BrokerOptions> {
+    let node_id = node_id(values).map_err(|wrong| errors.push(wrong)).ok();
+    let data_dir = data_dir(values).map_err(|wrong| errors.push(wrong)).ok();
+    let listener = listener(values).map_err(|wrong| errors.push(wrong)).ok();
+    let topic_defaults = topic_defaults(values).map_err(|wrong| errors.push(wrong)).ok();
+    let (listener, listen) = listener?;
+    let advertised = listeners::advertised(
+        values.text("advertised.listeners"),
+        values.text_or_empty("controller.listener.names"),
+        &listener,
+        &machine.host,
+    );
+    let advertised = keep(advertised, "advertised.listeners", errors)?;
+    Some(BrokerOptions {
+        node_id: node_id?,
+        rack: values.text("broker.rack").map(str::to_owned),
+        listen,
+        listener_name: listener.name,
+        advertised,
+        request_bytes_max: values.size("socket.request.max.bytes"),
+        connections_max_idle: values.millis("connections.max.idle.ms"),
+        memory_budget_bytes: values.size("memory.budget"),
+        fetch_session_slots: values.size("max.incremental.fetch.session.cache.slots"),
+        fetch_bytes_max: values.size("fetch.max.bytes"),
+        num_partitions: i32::try_from(values.required("num.partitions")).unwrap_or(1),
+        default_replication_factor: i16::try_from(values.required("default.replication.factor")).unwrap_or(1),
+        auto_create_topics: values.is_on("auto.create.topics.enable"),
+        delete_topic_enable: values.is_on("delete.topic.enable"),
+        topic_defaults: topic_defaults?,
+        retention_check_every: values.millis("log.retention.check.interval.ms"),
+        wal: wal(values),
+        producer_expiration_ms: values.required("producer.id.expiration.ms"),
+        ..BrokerOptions::new(data_dir?)
+    })
+}
+
+fn wal(values: &Values<'_>) -> WalConfig {
+    let file_bytes = values.size("io.wal.file.bytes") as u64 / 4096 * 4096;
+    let default = WalConfig::default();
+    WalConfig {
+        first_file_bytes: default.first_file_bytes.min(file_bytes),
+        file_bytes,
+        files_max: values.size("io.wal.files.max"),
+        group_bytes_max: values.size("io.wal.group.bytes.max"),
+    }
+}
+
+fn node_id(values: &Values<'_>) -> Result<i32, Wrong> {
+    let id = values.required("node.id");
+    let older = values.number("broker.id").filter(|older| *older != -1);
+    let id = match older {
+        Some(older) if values.is_set("node.id") && older != id => {
+            return Err(("broker.id", format!("it must be the same as node.id, which is {id}")));
+        }
+        Some(older) => older,
+        None => id,
+    };
+    i32::try_from(id).map_err(|_| ("node.id", "it is too large".to_owned()))
+}
+
+fn data_dir(values: &Values<'_>) -> Result<PathBuf, Wrong> {
+    let key = if values.is_set("log.dirs") { "log.dirs" } else { "log.dir" };
+    let mut folders = listeners::words(values.text_or_empty(key));
+    match (folders.next(), folders.next()) {
+        (Some(folder), None) => Ok(PathBuf::from(folder)),
+        (Some(_), Some(_)) => Err((key, "more than one data folder is not built yet".to_owned())),
+        (None, _) => Err((key, "it names no folder".to_owned())),
+    }
+}
+
+fn listener(values: &Values<'_>) -> Result<(Endpoint, SocketAddr), Wrong> {
+    let protocols = listeners::parse_protocols(values.text_or_empty("listener.security.protocol.map"))
+        .map_err(|reason| ("listener.security.protocol.map", reason))?;
+    let names = values.text_or_empty("controller.listener.names");
+    let listener = listeners::client_listener(values.text_or_empty("listeners"), names, &protocols)
+        .map_err(|reason| ("listeners", reason))?;
+    let address =
+        listeners::resolve(&listener.host, listener.port).map_err(|reason| ("listeners", reason))?;
+    Ok((listener, address))
+}
+
+fn check_roles(values: &Values<'_>) -> Result<(), Wrong> {
+    let roles = listeners::words(values.text("process.roles").unwrap_or("broker"));
+    let mut is_broker = false;
+    for role in roles {
+        match role {
+            "broker" => is_broker = true,
+            "controller" => {}
+            _ => return Err(("process.roles", "String must be one of: broker, controller".to_owned())),
+        }
+    }
+    if is_broker {
+        Ok(())
+    } else {
+        Err(("process.roles", "a controller that is no broker is not built yet".to_owned()))
+    }
+}
+
+/// What topics have that set nothing themselves: the settings that are topics' defaults, under the topics' names.
+fn topic_defaults(values: &Values<'_>) -> Result<PartitionSettings, Wrong> {
+    let mut configs: BTreeMap<String, String> = BTreeMap::new();
+    for setting in values.0.values() {
+        if let (super::keys::Rule::AsTopic(topic), Some(value)) = (setting.key.rule, &setting.value) {
+            configs.insert(topic.to_owned(), value.clone());
+        }
+    }
+    let flush_ms = values.number("log.flush.interval.ms");
+    let flush_ms = flush_ms.unwrap_or_else(|| values.required("log.flush.scheduler.interval.ms"));
+    for (topic, ms) in [
+        ("flush.ms", flush_ms),
+        ("retention.ms", retention_ms(values)?),
+        ("segment.ms", in_hours(values, "log.roll.ms", "log.roll.hours")),
+        ("segment.jitter.ms", in_hours(values, "log.roll.jitter.ms", "log.roll.jitter.hours")),
+    ] {
+        configs.insert(topic.to_owned(), ms.to_string());
+    }
+    settings_of(&configs, &PartitionSettings::default()).map_err(|error| ("log.dirs", error.to_string()))
+}
+
+fn retention_ms(values: &Values<'_>) -> Result<i64, Wrong> {
+    let (key, ms) = match (values.number("log.retention.ms"), values.number("log.retention.minutes")) {
+        (Some(ms), _) => ("log.retention.ms", ms),
+        (None, Some(minutes)) => ("log.retention.minutes", minutes.saturating_mul(MINUTE_MS)),
+        (None, None) => {
+            ("log.retention.hours", values.required("log.retention.hours").saturating_mul(HOUR_MS))
+        }
+    };
+    match ms {
+        0 => Err((key, "it must be unlimited (-1) or at least 1".to_owned())),
+        ms => Ok(ms.max(-1)),
+    }
+}
+
+fn in_hours(values: &Values<'_>, millis: &'static str, hours: &'static str) -> i64 {
+    values.number(millis).unwrap_or_else(|| values.required(hours).saturating_mul(HOUR_MS))
+}
