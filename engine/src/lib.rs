@@ -2,10 +2,14 @@
 
 pub mod api;
 pub mod broker;
+pub mod cli;
 pub mod config;
+pub mod http;
+pub mod logging;
 pub mod metadata;
 pub mod metrics;
 pub mod partition;
 pub mod placement;
+pub mod preflight;
 pub mod purgatory;
 pub mod shard;

@@ -8,12 +8,14 @@
 mod cells;
 mod registry;
 mod requests;
+mod sample;
 mod storage;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram};
 pub use registry::{Metrics, ProcessFigures};
 pub use requests::{RequestFigures, RequestTimes};
+pub use sample::sample;
 pub use text::{CONTENT_TYPE, MetricType, TextWriter};
 
 use hayate_net::error::ErrorCode;
@@ -186,6 +188,8 @@ pub struct ShardMetrics {
     closed: [Counter; CloseCause::ALL.len()],
     requests: RequestKinds,
     store: Mutex<StoreStats>,
+    /// 0 before the first time.
+    last_ran_nanos: Gauge,
 }
 
 impl ShardMetrics {
@@ -227,6 +231,11 @@ impl ShardMetrics {
             self.task_overruns.add(1);
             self.task_nanos_max.raise(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         }
+    }
+
+    /// The shard's thread ran at `now`; to be called every second or so, so that a shard that hangs is noticed.
+    pub fn ran(&self, now: MonoTime) {
+        self.last_ran_nanos.set(now.as_nanos().max(1));
     }
 
     /// Publishes storage's figures; to be called every second or so. Never waits: while they are being read, this

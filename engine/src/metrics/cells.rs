@@ -16,6 +16,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
+    /// Takes over a number that is counted elsewhere; it never goes back.
+    pub fn reach(&self, total: u64) {
+        self.0.store(self.get().max(total), Ordering::Relaxed);
+    }
+
     /// The number now.
     #[inline]
     pub fn get(&self) -> u64 {

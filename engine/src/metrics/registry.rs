@@ -6,8 +6,10 @@ use super::text::{MetricType, TextWriter};
 use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, storage};
 use hayate_net::error::ErrorCode;
 use hayate_net::wire::table;
+use hayate_rt::MonoTime;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the operating system says of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,6 +179,15 @@ impl Metrics {
     /// When there is no such shard.
     pub fn shard(&self, number: usize) -> Arc<ShardMetrics> {
         self.shards[number].clone()
+    }
+
+    /// The shard that has not run for the longest time, and for how long; `None` before any has run.
+    pub fn longest_silence(&self, now: MonoTime) -> Option<(usize, Duration)> {
+        let silences = self.shards.iter().enumerate().filter_map(|(number, shard)| {
+            let ran = shard.last_ran_nanos.get();
+            (ran > 0).then(|| (number, now.since(MonoTime::from_nanos(ran))))
+        });
+        silences.max_by_key(|(_, silence)| *silence)
     }
 
     /// Everything, in Prometheus' text format.

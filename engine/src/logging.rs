@@ -1,0 +1,111 @@
+//! Logs: to standard error, as text or JSON, with RFC 3339 times in UTC.
+//!
+//! `HAYATE_LOG` chooses what is logged (`info`, `debug`, `warn,hayate_storage=trace` and so on), `HAYATE_LOG_FORMAT` is `text` or
+//! `json`. They are variables of the environment and no settings, because what is wrong with the settings is logged too.
+
+use std::fmt;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::UtcTime;
+
+/// What is logged when nothing is said.
+const FILTER_DEFAULT: &str = "info";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// A variable of the environment that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggingError {
+    variable: &'static str,
+    value: String,
+    reason: String,
+}
+
+impl fmt::Display for LoggingError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}={}: {}", self.variable, self.value, self.reason)
+    }
+}
+
+impl std::error::Error for LoggingError {}
+
+/// What the environment says.
+#[derive(Debug)]
+pub struct Logging {
+    filter: EnvFilter,
+    format: LogFormat,
+}
+
+impl Logging {
+    /// From the values of `HAYATE_LOG` and `HAYATE_LOG_FORMAT`; an empty one is as good as none.
+    ///
+    /// # Errors
+    /// A filter that does not parse, or an unknown format.
+    pub fn parse(filter: Option<&str>, format: Option<&str>) -> Result<Logging, LoggingError> {
+        let filter = filter.filter(|text| !text.is_empty()).unwrap_or(FILTER_DEFAULT);
+        let parsed = EnvFilter::try_new(filter).map_err(|error| LoggingError {
+            variable: "HAYATE_LOG",
+            value: filter.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let format = match format.unwrap_or_default() {
+            "" | "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => {
+                let (variable, value) = ("HAYATE_LOG_FORMAT", other.to_owned());
+                return Err(LoggingError { variable, value, reason: "it is text or json".to_owned() });
+            }
+        };
+        Ok(Logging { filter: parsed, format })
+    }
+
+    /// Logs like this from now on, for the whole process.
+    ///
+    /// # Panics
+    /// When called a second time.
+    pub fn start(self) {
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(self.filter)
+            .with_timer(UtcTime::rfc_3339())
+            .with_thread_names(true)
+            .with_writer(std::io::stderr);
+        match self.format {
+            LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Json => logs.json().flatten_event(true).init(),
+        }
+    }
+}
+
+/// Logs panics, with their place, in place of the standard library's message.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let cause = panic.payload_as_str().unwrap_or("no message");
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name().unwrap_or("unnamed"), place, cause, "panic");
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_is_read() {
+        let format = |text| Logging::parse(None, text).map(|logging| logging.format);
+        assert_eq!(format(None), Ok(LogFormat::Text));
+        assert_eq!(format(Some("")), Ok(LogFormat::Text));
+        assert_eq!(format(Some("json")), Ok(LogFormat::Json));
+        assert_eq!(format(Some("xml")).unwrap_err().to_string(), "HAYATE_LOG_FORMAT=xml: it is text or json");
+        assert!(Logging::parse(Some("debug,hayate_net=trace"), None).is_ok());
+        let bad = Logging::parse(Some("hayate=loud"), None).unwrap_err().to_string();
+        assert!(bad.starts_with("HAYATE_LOG=hayate=loud: "), "{bad}");
+    }
+}
