@@ -1,1 +1,3 @@
 //! Fixtures that the test-suites share.
+
+pub mod broker;

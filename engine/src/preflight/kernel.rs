@@ -29,7 +29,7 @@ const _: () = assert!(size_of::<RingParams>() == 120);
 pub(super) fn check(system: &System) -> Result<(), Refusal> {
     match make_ring() {
         Ok(()) => Ok(()),
-        Err(errno) => Err(explain(errno, &system.kernel_release(), system.ring_sysctl())),
+        Err(errno) => Err(explain(errno, system.kernel_release(), system.ring_sysctl())),
     }
 }
 

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# What an idle broker costs, as a released build: time until an empty one serves, memory, CPU. Then what keeps a broker from
+# starting, and its command line, on the same build. Both sizes are the same.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+case ${1:-} in
+  --ci | --full) ;;
+  *) echo "usage: tests/suites/start.sh --ci|--full" >&2; exit 2 ;;
+esac
+# One test at a time: they measure.
+cargo test --release --locked --package hayate-tests --test start -- --nocapture --test-threads 1
+cargo test --release --locked --package hayate-tests --test preflight --test cli -- --nocapture

@@ -1,0 +1,81 @@
+//! What an idle broker costs: the time until an empty one serves, its memory, its CPU. Prints the figures.
+//!
+//! A debug build is not held to the time that a released one must keep.
+
+use hayate_tests::broker::{Broker, Setup};
+use std::time::{Duration, Instant};
+
+const START_TIME_MAX: Duration = Duration::from_millis(100);
+const STARTS: usize = 5;
+const RESIDENT_BYTES_MAX: f64 = (32 << 20) as f64;
+const RESIDENT_BYTES_MAX_PER_SHARD: f64 = (16 << 20) as f64;
+const IDLE_CPU_MAX: f64 = 0.02;
+/// How long the idle broker is watched.
+const IDLE_TIME: Duration = Duration::from_secs(4);
+
+#[test]
+fn an_empty_broker_starts_at_once() {
+    let mut times: Vec<Duration> = (0..STARTS).map(|_| Broker::start().ready_after()).collect();
+    times.sort_unstable();
+    println!("empty start, two shards, until /ready: {times:.1?}, median {:.1?}", times[STARTS / 2]);
+    if cfg!(debug_assertions) {
+        println!("a debug build: not held to {START_TIME_MAX:?}");
+    } else {
+        assert!(times[STARTS / 2] <= START_TIME_MAX);
+    }
+}
+
+#[test]
+fn an_idle_broker_is_small_and_still() {
+    for shards in [1, 2] {
+        let broker = Setup::default().set("shards", shards).start();
+        let (before, began) = (cpu_seconds(&broker), Instant::now());
+        std::thread::sleep(IDLE_TIME);
+        let load = (cpu_seconds(&broker) - before) / began.elapsed().as_secs_f64();
+        let resident_bytes = broker.metrics()["process_resident_memory_bytes"];
+        let limit = RESIDENT_BYTES_MAX + f64::from(shards) * RESIDENT_BYTES_MAX_PER_SHARD;
+        println!(
+            "idle, {shards} shards: {:.1} MiB resident (limit {:.0}), {:.2} % of a core (limit {:.0})",
+            resident_bytes / 1048576.0,
+            limit / 1048576.0,
+            load * 100.0,
+            IDLE_CPU_MAX * 100.0
+        );
+        assert!(resident_bytes <= limit && load <= IDLE_CPU_MAX);
+    }
+}
+
+fn cpu_seconds(broker: &Broker) -> f64 {
+    broker.metrics()["process_cpu_seconds_total"]
+}
+
+#[test]
+fn a_start_tells_that_it_is_ready_and_a_stop_that_it_is_clean() {
+    let mut broker = Broker::start();
+    assert_eq!(broker.page("/health").status, 200);
+    assert_eq!(broker.page("/ready").body, "ready\n");
+    let metrics = broker.metrics();
+    assert_eq!(metrics["hayate_shards"], 2.0);
+    assert!(metrics.keys().any(|name| name.starts_with("hayate_build_info{version=")));
+    for _ in 0..3 {
+        broker.stop();
+        let log = broker.log();
+        assert!(log.contains("stopped") && log.contains("clean=true"), "{log}");
+        broker.restart();
+        assert!(!broker.log().contains("not clean"), "{}", broker.log());
+    }
+    broker.kill();
+    broker.restart();
+    assert!(broker.log().contains("not clean"), "{}", broker.log());
+}
+
+#[test]
+fn logs_are_json_when_asked_for() {
+    let mut broker = Setup::default().environment("HAYATE_LOG_FORMAT", "json").launch();
+    while !broker.log().contains("ready") {
+        assert!(broker.has_ended().is_none(), "{}", broker.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let log = broker.log();
+    assert!(log.lines().all(|line| line.starts_with("{\"timestamp\":\"20") && line.ends_with('}')), "{log}");
+}
