@@ -1,8 +1,8 @@
 //! What the disk seam's kernel half makes of the machine's disk: durable writes into written space, and reads. Not a
 //! test: figures depend on the machine, and are compared only within one run, or with `fio` doing the same.
 //!
-//! `cargo bench -p hayate-storage --bench disk [-- FOLDER]`; the folder must be on a file system with direct IO, and
-//! defaults to the build's own.
+//! `cargo bench -p hayate-storage --bench disk [-- FOLDER [FILTER]]`; the folder must be on a file system with direct IO,
+//! and defaults to the build's own. Only patterns whose name holds the filter are run.
 
 use bytes::Bytes;
 use hayate_rt::{Queue, Rt};
@@ -10,8 +10,8 @@ use hayate_storage::disk::{AlignedBuf, Disk, Durability, File, OpenMode};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const FILE_BYTES: u64 = 256 << 20;
-const SPAN: Duration = Duration::from_secs(3);
+const FILE_BYTES: u64 = 64 << 20;
+const SPAN: Duration = Duration::from_secs(2);
 
 /// One pattern of use.
 struct Pattern {
@@ -22,21 +22,31 @@ struct Pattern {
     kind: Kind,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    Durable,
+    /// One `O_DSYNC` write.
+    Dsync,
+    /// A write linked with its flush.
+    Linked,
     Cached,
     Read,
 }
 
 const PATTERNS: &[Pattern] = &[
-    Pattern { name: "durable 4 KiB", bytes: 4 << 10, files: 1, kind: Kind::Durable },
-    Pattern { name: "durable 16 KiB", bytes: 16 << 10, files: 1, kind: Kind::Durable },
-    Pattern { name: "durable 32 KiB", bytes: 32 << 10, files: 1, kind: Kind::Durable },
-    Pattern { name: "durable 64 KiB", bytes: 64 << 10, files: 1, kind: Kind::Durable },
-    Pattern { name: "durable 256 KiB", bytes: 256 << 10, files: 1, kind: Kind::Durable },
-    Pattern { name: "durable 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Durable },
-    Pattern { name: "durable 4 KiB, 8 files", bytes: 4 << 10, files: 8, kind: Kind::Durable },
+    Pattern { name: "dsync 4 KiB", bytes: 4 << 10, files: 1, kind: Kind::Dsync },
+    Pattern { name: "linked 4 KiB", bytes: 4 << 10, files: 1, kind: Kind::Linked },
+    Pattern { name: "dsync 16 KiB", bytes: 16 << 10, files: 1, kind: Kind::Dsync },
+    Pattern { name: "linked 16 KiB", bytes: 16 << 10, files: 1, kind: Kind::Linked },
+    Pattern { name: "dsync 32 KiB", bytes: 32 << 10, files: 1, kind: Kind::Dsync },
+    Pattern { name: "linked 32 KiB", bytes: 32 << 10, files: 1, kind: Kind::Linked },
+    Pattern { name: "dsync 64 KiB", bytes: 64 << 10, files: 1, kind: Kind::Dsync },
+    Pattern { name: "linked 64 KiB", bytes: 64 << 10, files: 1, kind: Kind::Linked },
+    Pattern { name: "dsync 256 KiB", bytes: 256 << 10, files: 1, kind: Kind::Dsync },
+    Pattern { name: "linked 256 KiB", bytes: 256 << 10, files: 1, kind: Kind::Linked },
+    Pattern { name: "dsync 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Dsync },
+    Pattern { name: "linked 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Linked },
+    Pattern { name: "dsync 4 KiB, 8 files", bytes: 4 << 10, files: 8, kind: Kind::Dsync },
+    Pattern { name: "linked 4 KiB, 8 files", bytes: 4 << 10, files: 8, kind: Kind::Linked },
     Pattern { name: "cached 64 KiB", bytes: 64 << 10, files: 1, kind: Kind::Cached },
     Pattern { name: "cached 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Cached },
     Pattern { name: "read 64 KiB", bytes: 64 << 10, files: 1, kind: Kind::Read },
@@ -72,7 +82,9 @@ async fn run_through(rt: Rt, file: File, data: Bytes, kind: Kind) -> Vec<u64> {
     while rt.now() - start < SPAN {
         let began = rt.now();
         match kind {
-            Kind::Durable => file.write_at(pos, data.clone(), Durability::Durable).await.expect("written"),
+            Kind::Dsync | Kind::Linked => {
+                file.write_at(pos, data.clone(), Durability::Durable).await.expect("written")
+            }
             Kind::Cached => file.write_at(pos, data.clone(), Durability::Cached).await.expect("written"),
             Kind::Read => drop(file.read_at(pos, data.len()).await.expect("read")),
         }
@@ -109,16 +121,17 @@ async fn measure(rt: &Rt, files: &[File], pattern: &Pattern) {
     );
 }
 
-async fn bench(dir: PathBuf) {
+async fn bench(dir: PathBuf, filter: String) {
     let rt = Rt::kernel();
     let disk = Disk::kernel(&rt).expect("io_uring is allowed");
     disk.create_dir_all(&dir).await.expect("the folder can be made");
     let fill = random_bytes(&rt, 1 << 20);
     let mut files = Vec::new();
-    for number in 0..8 {
-        files.push(written_file(&disk, dir.join(format!("bench-{number}")), &fill).await);
-    }
-    for pattern in PATTERNS {
+    for pattern in PATTERNS.iter().filter(|pattern| pattern.name.contains(&filter)) {
+        while files.len() < pattern.files {
+            files.push(written_file(&disk, dir.join(format!("bench-{}", files.len())), &fill).await);
+        }
+        disk.set_dsync_bytes_max(if pattern.kind == Kind::Dsync { usize::MAX } else { 0 });
         measure(&rt, &files, pattern).await;
     }
     drop(files);
@@ -126,10 +139,12 @@ async fn bench(dir: PathBuf) {
 }
 
 fn main() {
-    let given = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let base =
-        given.map_or_else(|| std::env::current_exe().expect("a path").with_extension("data"), PathBuf::from);
-    let dir = base.join(format!("hayate-bench-{}", std::process::id()));
-    let builder = glommio::LocalExecutorBuilder::new(glommio::Placement::Fixed(0)).spawn(move || bench(dir));
-    builder.expect("an executor").join().expect("the bench ends");
+    let mut given = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let own = || std::env::current_exe().expect("a path").with_extension("data");
+    let dir =
+        given.next().map_or_else(own, PathBuf::from).join(format!("hayate-bench-{}", std::process::id()));
+    let filter = given.next().unwrap_or_default();
+    let builder = glommio::LocalExecutorBuilder::new(glommio::Placement::Fixed(0));
+    let executor = builder.spawn(move || bench(dir, filter)).expect("an executor");
+    executor.join().expect("the bench ends");
 }

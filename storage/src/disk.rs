@@ -29,8 +29,13 @@ pub const BLOCK_BYTES: usize = 4096;
 /// What the device writes whole or not at all: nothing larger is assumed to survive a power failure in one piece.
 pub const SECTOR_BYTES: usize = 512;
 
-/// The longest durable write that goes out as one `O_DSYNC` write by default; see [`Disk::set_dsync_bytes_max`].
-pub const DSYNC_BYTES_MAX: usize = 32 * 1024;
+/// The longest durable write that goes out as one `O_DSYNC` write by default: none; see [`Disk::set_dsync_bytes_max`].
+///
+/// On a machine at rest `O_DSYNC` is faster for small writes (measured: 9,025 against 6,694 writes of 4 KiB a second).
+/// On a busy one it is far slower (p50 of 4.0 ms against 0.16 ms, queue depth 1, ext4, Linux 6.18): its flush is
+/// finished by a kernel worker that is bound to the core of the interrupt and waits there for a tick, while the worker
+/// of a linked `fdatasync` moves to another core.
+pub const DSYNC_BYTES_MAX: usize = 0;
 
 /// How a file is opened. All modes bypass the page cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,7 +293,8 @@ impl File {
     /// zeroes. Durable after [`File::sync`]. The first write to reserved space is slower than to written space.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`], before any of it is written; or what the kernel says.
+    /// [`DiskError::NoSpace`] when there is not room for all of it; rarely, when others take the room meanwhile, the file
+    /// may then be longer than before, by zeroes: cut it. Or what the kernel says.
     pub async fn allocate(&self, len: u64) -> Result<(), DiskError> {
         either!(FileInner, &self.inner, file => file.allocate(len).await)
     }

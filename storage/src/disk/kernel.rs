@@ -240,7 +240,10 @@ impl KernelFile {
         outcome.map_err(|error| DiskError::from_io("truncate", &self.path, &error))
     }
 
+    /// Asks for the space first: when it runs out midway, the kernel leaves the file longer and the disk full.
     pub(crate) async fn allocate(&self, len: u64) -> Result<(), DiskError> {
+        let (file, path) = (self.file.clone(), self.path.clone());
+        self.rt.offload(move || control::room_for(&file, &path, len)).await?;
         self.outcome("allocate", Request::Allocate { len }).await
     }
 

@@ -64,6 +64,8 @@ const SCRIPTS: &[(&str, &str)] = &[
          write f 0 4k a durable
          allocate f 4k
          len f -> 65536
+         allocate f 100000000m -> no space
+         len f -> 65536
          read f 0 8k -> a*4096 0*4096",
     ),
     (

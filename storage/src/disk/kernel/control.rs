@@ -5,7 +5,7 @@
 use crate::disk::{DirEntry, DiskError, OpenMode, parent_of, temporary_of};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -123,6 +123,15 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let mut file = named("open", path, File::create(path))?;
     named("write", path, file.write_all(bytes))?;
     named("sync", path, file.sync_all())
+}
+
+/// Whether the file system has room for the first `len` bytes of a file, in whole or in what the file lacks.
+pub(super) fn room_for(file: &File, path: &Path, len: u64) -> Result<(), DiskError> {
+    let held = named("look up", path, file.metadata())?.blocks().saturating_mul(512);
+    if len.saturating_sub(held) > free_bytes(path)? {
+        return Err(DiskError::from_errno("allocate", path, libc::ENOSPC));
+    }
+    Ok(())
 }
 
 pub(super) fn free_bytes(path: &Path) -> Result<u64, DiskError> {

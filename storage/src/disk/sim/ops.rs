@@ -454,26 +454,33 @@ impl SimFile {
     }
 
     pub(crate) async fn truncate(&self, len: u64) -> Result<(), DiskError> {
-        self.set_len("truncate", move |_, _| Ok(len)).await
+        self.set_len("truncate", move |_, _| (len, Ok(()))).await
     }
 
     pub(crate) async fn allocate(&self, len: u64) -> Result<(), DiskError> {
         let grow = move |mount: &Mount, old: u64| {
+            let free = mount.device.free_bytes();
             let more = blocks_of(len).saturating_sub(blocks_of(old)) * BLOCK_BYTES as u64;
-            if more > 0 && more > mount.device.free_bytes() {
-                mount.device.sim.count("fault disk no space");
-                return Err(libc::ENOSPC);
+            if more <= free {
+                return (len.max(old), Ok(()));
             }
-            Ok(len.max(old))
+            mount.device.sim.count("fault disk no space");
+            // Others may have taken the room halfway through.
+            let limited = mount.device.plan.borrow().capacity_bytes.is_some();
+            let partly = limited && mount.device.sim.chance(1, 4);
+            (
+                if partly { old + free / BLOCK_BYTES as u64 * BLOCK_BYTES as u64 } else { old },
+                Err(libc::ENOSPC),
+            )
         };
         self.set_len("allocate", grow).await
     }
 
-    /// Changes the length to what `decide` makes of the present one.
+    /// Changes the length to what `decide` makes of the present one, and answers what it says.
     async fn set_len(
         &self,
         op: &'static str,
-        decide: impl FnOnce(&Mount, u64) -> Result<u64, i32> + 'static,
+        decide: impl FnOnce(&Mount, u64) -> (u64, Result<(), i32>) + 'static,
     ) -> Result<(), DiskError> {
         if !self.writable {
             return Err(self.error(op, libc::EBADF));
@@ -481,13 +488,13 @@ impl SimFile {
         let (file, span) = (self.file.clone(), self.mount.span(|plan| plan.names_us.clone(), 0));
         let changed = self.mount.perform(Op::SetLen, self.detail(0), span, move |mount| {
             let old = file.state().len();
-            let len = decide(mount, old)?;
+            let (len, outcome) = decide(mount, old);
             let mut state = file.state();
             if len != old {
                 state.set_len(len);
                 state.modified_ms = mount.rt.wall_ms();
             }
-            Ok(())
+            outcome
         });
         changed.await.map_err(|errno| self.error(op, errno))
     }
