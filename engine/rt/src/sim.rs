@@ -23,9 +23,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use task::{ReadyQueue, TaskWaker, Tasks};
+use task::{ReadyQueue, Tasks};
 
 /// Virtual CPU time that one poll of a task takes.
 const POLL_NANOS: u64 = 200;
@@ -234,17 +234,16 @@ impl World {
     }
 
     fn add_task(&self, owner: Option<(NodeId, u64)>, future: Pin<Box<dyn Future<Output = ()>>>) -> u64 {
-        let id = self.tasks.borrow_mut().insert(owner, future);
+        let id = self.tasks.borrow_mut().insert(owner, future, &self.ready);
         self.ready.push(id);
         id
     }
 
     /// Polls a task outside any borrow, and puts it back unless it is done, cancelled or its node crashed meanwhile.
     fn poll(&self, id: u64) {
-        let Some((owner, mut future)) = self.tasks.borrow_mut().check_out(id) else { return };
+        let Some((owner, mut future, waker)) = self.tasks.borrow_mut().check_out(id) else { return };
         self.now_nanos.set(self.now_nanos.get() + POLL_NANOS);
         self.note(id, self.now_nanos.get());
-        let waker = Waker::from(Arc::new(TaskWaker { id, ready: self.ready.clone() }));
         let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
         let alive = owner.is_none_or(|(node, incarnation)| self.is_alive(node, incarnation));
         match polled {

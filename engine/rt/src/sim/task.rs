@@ -17,6 +17,8 @@ struct Slot {
     owner: Owner,
     /// Absent while the task is being polled.
     future: Option<TaskFuture>,
+    /// The same at every poll, so that who is told to wake it recognises it.
+    waker: Waker,
     cancelled: bool,
 }
 
@@ -28,15 +30,17 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn insert(&mut self, owner: Owner, future: TaskFuture) -> u64 {
+    pub(super) fn insert(&mut self, owner: Owner, future: TaskFuture, ready: &Arc<ReadyQueue>) -> u64 {
         self.made += 1;
-        self.slots.insert(self.made, Slot { owner, future: Some(future), cancelled: false });
+        let waker = Waker::from(Arc::new(TaskWaker { id: self.made, ready: ready.clone() }));
+        self.slots.insert(self.made, Slot { owner, future: Some(future), waker, cancelled: false });
         self.made
     }
 
-    pub(super) fn check_out(&mut self, id: u64) -> Option<(Owner, TaskFuture)> {
+    pub(super) fn check_out(&mut self, id: u64) -> Option<(Owner, TaskFuture, Waker)> {
         let slot = self.slots.get_mut(&id)?;
-        slot.future.take().map(|future| (slot.owner, future))
+        let future = slot.future.take()?;
+        Some((slot.owner, future, slot.waker.clone()))
     }
 
     /// Puts a polled task back; returns it if it was cancelled while it ran.
@@ -102,9 +106,9 @@ impl ReadyQueue {
     }
 }
 
-pub(super) struct TaskWaker {
-    pub(super) id: u64,
-    pub(super) ready: Arc<ReadyQueue>,
+struct TaskWaker {
+    id: u64,
+    ready: Arc<ReadyQueue>,
 }
 
 impl Wake for TaskWaker {
