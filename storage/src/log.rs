@@ -23,7 +23,7 @@ pub use read::{ReadResult, TimestampOffset};
 pub(crate) use open::LogStart;
 pub(crate) use wal_feed::{Carried, Fed};
 
-use crate::batch::{LeaderEpoch, Offset};
+use crate::batch::{BatchHeader, LeaderEpoch, Offset};
 use crate::chunk::Chunk;
 use crate::config::LogConfig;
 use crate::epochs::EpochCache;
@@ -82,8 +82,6 @@ pub(crate) struct LogInner {
 
 /// A frame that goes ahead of the log's next batches.
 pub(crate) enum Control {
-    /// The block that a segment write is about to rewrite: its segment, position and bytes so far.
-    Image { segment: Offset, pos: u64, bytes: bytes::Bytes },
     /// An extent that is durable in its segment, the bytes behind it, and the log's end after them.
     Extent { segment: Offset, pos: u64, extent_bytes: u64, rest: bytes::Bytes, end: Mark },
     /// The log was cut here.
@@ -95,15 +93,6 @@ pub(crate) enum Control {
 pub(crate) struct Captured {
     pub(crate) mark: Mark,
     pub(crate) producers: Vec<u8>,
-}
-
-/// Whether somebody wants the producer state at a mark that will be durable.
-pub(crate) enum Capture {
-    None,
-    /// Taken as soon as everything appended is handed to the WAL or the segment.
-    Wanted,
-    /// Waits for its mark to be durable.
-    Taken(Captured),
 }
 
 pub(crate) struct CachedChunk {
@@ -130,13 +119,16 @@ pub(crate) struct LogState {
     pub(crate) high_watermark: Offset,
     pub(crate) epochs: EpochCache,
     pub(crate) producers: ProducerState,
+    /// The producer state at the flushed mark: what of `producers` a crash cannot take back.
+    pub(crate) flushed_producers: ProducerState,
+    /// Batches of producers between the two.
+    pub(crate) unflushed: VecDeque<BatchHeader>,
     /// The producer state at the accounted mark, in Kafka's snapshot format; empty when there is none.
     pub(crate) accounted_producers: Vec<u8>,
-    pub(crate) capture: Capture,
     pub(crate) control: VecDeque<Control>,
-    /// Control frames handed to the WAL so far, and durable there.
-    pub(crate) controls_fed: u64,
-    pub(crate) controls_durable: u64,
+    /// Cuts handed to the WAL so far, and durable there.
+    pub(crate) cuts_fed: u64,
+    pub(crate) cuts_durable: u64,
     /// Whether the log waits in the queue of those that have something for the WAL.
     pub(crate) queued: bool,
     /// Whether its pending bytes are on their way to the segment directly.

@@ -16,6 +16,7 @@ use crate::names::{FolderName, PARTITION_METADATA, TopicPartition};
 use crate::store::checkpoint::{CHECKPOINT, Checkpoint, Entry, load};
 use crate::wal::WAL_FOLDER;
 use crate::wal::format::LogId;
+use crate::wal::guard::{self, GUARD_FILE, Guarded};
 use crate::wal::scan::{Damage, WalEnd, scan};
 use bytes::Bytes;
 use hayate_rt::Rt;
@@ -73,8 +74,10 @@ pub async fn recover(
     let mut damaged = false;
     for folder in folders.iter().filter(|entry| entry.is_dir) {
         report.clean = false;
-        let files = read_files(&context, &wal.join(&folder.name)).await?;
-        damaged |= context.recover_wal(&files, &mut checkpoint, &mut report, progress).await?;
+        let folder = wal.join(&folder.name);
+        let files = read_files(&context, &folder).await?;
+        let guarded = read_guard(&context, &folder).await?;
+        damaged |= context.recover_wal(&files, &guarded, &mut checkpoint, &mut report, progress).await?;
     }
     finish(&context, &checkpoint, &names, damaged, report.clean).await?;
     Ok(report)
@@ -90,6 +93,16 @@ async fn read_files(context: &Context<'_>, folder: &Path) -> Result<Vec<Bytes>, 
         files.push(file.read_at(0, entry.len_bytes as usize).await?);
     }
     Ok(files)
+}
+
+async fn read_guard(context: &Context<'_>, folder: &Path) -> Result<Vec<Guarded>, StorageError> {
+    let path = folder.join(GUARD_FILE);
+    if !context.disk.exists(&path).await? {
+        return Ok(Vec::new());
+    }
+    let file = context.disk.open(&path, OpenMode::Read).await?;
+    let bytes = file.read_at(0, file.len().await? as usize).await?;
+    Ok(guard::decode(&bytes))
 }
 
 /// Makes the result durable, then lets go of the WALs.
@@ -127,6 +140,7 @@ impl Context<'_> {
     async fn recover_wal(
         &self,
         files: &[Bytes],
+        guarded: &[Guarded],
         checkpoint: &mut Checkpoint,
         report: &mut RecoveryReport,
         progress: &mut dyn FnMut(RecoveryProgress),
@@ -137,7 +151,7 @@ impl Context<'_> {
             report.torn_tails += 1;
         }
         let mut plans =
-            plan::plan(&scanned.frames, |log| checkpoint.entries.get(log).map(|entry| &entry.start));
+            plan::plan(&scanned.frames, guarded, |log| checkpoint.entries.get(log).map(|entry| &entry.start));
         let known = self.known_logs(checkpoint, &plans).await?;
         if let WalEnd::Corrupt(damage) = &scanned.end {
             self.rt.reached("WAL damaged");

@@ -20,8 +20,9 @@ pub(crate) use budget::{Budget, Charge, Counters, ReadCache, ReadKey};
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskError};
 use crate::error::StorageError;
-use crate::log::{Log, LogInner};
+use crate::log::{Log, LogInner, LogStart};
 use crate::names::TopicPartition;
+use crate::wal::guard::TailGuard;
 use crate::wal::{WalConfig, WalFiles};
 use bytes::Bytes;
 use hayate_rt::Rt;
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) disk: Disk,
     pub(crate) config: StoreConfig,
     pub(crate) wal: RefCell<WalFiles>,
+    pub(crate) guard: Rc<TailGuard>,
     next_lsn: Cell<u64>,
     logs: RefCell<BTreeMap<TopicPartition, Rc<LogInner>>>,
     /// Logs that have something for the WAL, in the order of their asking.
@@ -108,7 +110,10 @@ pub(crate) struct Shared {
     reads: RefCell<ReadCache>,
     counters: Counters,
     no_space: Cell<bool>,
+    /// Nothing more is taken.
     closing: Cell<bool>,
+    /// The writer and the materialiser end.
+    stopped: Cell<bool>,
     failed: RefCell<Option<Rc<DiskError>>>,
 }
 
@@ -123,13 +128,21 @@ impl Shared {
     }
 
     /// # Errors
+    /// [`StorageError::Closed`] once the store is closing.
+    pub(crate) fn check_open(&self) -> Result<(), StorageError> {
+        if self.closing.get() { Err(StorageError::Closed) } else { Ok(()) }
+    }
+
+    /// # Errors
     /// [`StorageError::NoSpace`] while the disk is full, [`StorageError::Closed`] once the store is closing.
     pub(crate) fn check_space(&self) -> Result<(), StorageError> {
-        match (self.no_space.get(), self.closing.get()) {
-            (_, true) => Err(StorageError::Closed),
-            (true, false) => Err(StorageError::NoSpace),
-            (false, false) => Ok(()),
-        }
+        self.check_open()?;
+        if self.no_space.get() { Err(StorageError::NoSpace) } else { Ok(()) }
+    }
+
+    /// Whether data of this log cannot be ours: no checkpoint names it, and the folder has none.
+    pub(crate) fn is_foreign(&self, start: &LogStart) -> bool {
+        start.is_new() && self.checkpoint_generation.get() == 0
     }
 
     pub(crate) fn enqueue(&self, log: Rc<LogInner>) {

@@ -8,6 +8,7 @@
 mod files;
 pub mod format;
 pub mod group;
+pub mod guard;
 pub mod scan;
 
 pub use files::{WalConfig, WalFiles, make_file, write_header};

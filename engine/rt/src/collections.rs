@@ -3,7 +3,7 @@
 //! The hasher is fixed, hence open to chosen keys: use these for keys that we make (ids, slots), and ordered maps
 //! for keys that come from a peer (names).
 
-#![allow(clippy::disallowed_types)] // the one place that names the standard maps
+#![expect(clippy::disallowed_types, reason = "the one place that names the standard maps")]
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,6 +1,6 @@
 //! The kernel half of the runtime seam: one glommio executor a shard, the machine's clocks, the kernel's entropy.
 
-#![allow(clippy::disallowed_methods)] // the one place that reads the machine's clocks
+#![expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
 
 use crate::clock::MonoTime;
 use crate::random::Prng;
@@ -10,6 +10,9 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A task of a glommio executor.
+pub(crate) type KernelTask<T> = glommio::Task<T>;
 
 /// The runtime of one glommio executor.
 pub struct KernelRt {
@@ -47,14 +50,16 @@ fn entropy() -> [u64; 4] {
 
 impl KernelRt {
     pub(crate) fn new() -> KernelRt {
-        let queue = |shares, latency, name| {
-            glommio::executor().create_task_queue(Shares::Static(shares), latency, name)
+        // No latency class: with a preempt timer of a millisecond, glommio-ng 0.12 can park an executor that was descheduled for
+        // longer although tasks are ready, and sleep until some other event.
+        let queue = |shares, name| {
+            glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
         };
         KernelRt {
             prng: RefCell::new(Prng::from_words(entropy())),
-            foreground: queue(1000, Latency::Matters(Duration::from_millis(1)), "foreground"),
-            coordination: queue(1000, Latency::Matters(Duration::from_millis(1)), "coordination"),
-            background: queue(100, Latency::NotImportant, "background"),
+            foreground: queue(1000, "foreground"),
+            coordination: queue(1000, "coordination"),
+            background: queue(100, "background"),
         }
     }
 
@@ -86,7 +91,7 @@ impl KernelRt {
         &self,
         queue: Queue,
         future: impl Future<Output = T> + 'static,
-    ) -> glommio::Task<T> {
+    ) -> KernelTask<T> {
         let handle = match queue {
             Queue::Foreground => self.foreground,
             Queue::Coordination => self.coordination,

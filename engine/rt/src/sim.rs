@@ -138,10 +138,11 @@ impl Sim {
         outcome
     }
 
-    /// Polls one ready task, or jumps to the next event. False when there is neither.
+    /// Takes the next event if it is due, else polls one ready task, else jumps to the next event. False when there is neither.
     fn step(&self) -> bool {
         self.world.steps.set(self.world.steps.get() + 1);
-        if let Some(task) = self.world.ready.take_one(&mut self.world.scheduling.borrow_mut()) {
+        let due = self.world.events.borrow().next_at().is_some_and(|at| at <= self.world.now_nanos.get());
+        if !due && let Some(task) = self.world.ready.take_one(&mut self.world.scheduling.borrow_mut()) {
             self.world.poll(task);
             return true;
         }

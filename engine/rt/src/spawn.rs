@@ -23,7 +23,7 @@ pub struct Task<T> {
 }
 
 enum TaskInner<T> {
-    Kernel(glommio::Task<T>),
+    Kernel(crate::kernel::KernelTask<T>),
     #[cfg(feature = "sim")]
     Sim(crate::sim::SimTask<T>),
 }

@@ -6,7 +6,7 @@ use super::{CachedChunk, Log, LogInner, LogState};
 use crate::batch::header::{set_base_offset, set_partition_leader_epoch};
 use crate::batch::validate::{ValidBatch, restamp};
 use crate::batch::{BatchHeader, LeaderEpoch, NO_TIMESTAMP_MS, Offset, TimestampType};
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, block_floor};
 use crate::disk::DiskError;
 use crate::error::{AppendError, StorageError};
 use crate::producers::Verdict;
@@ -244,12 +244,12 @@ impl LogState {
     fn next_chunk(&mut self, batch_bytes: usize, shared: &Shared) -> Result<CachedChunk, DiskError> {
         let (segment, position) = (self.active().base, self.active().size);
         let room = self.chunk_bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(batch_bytes);
-        let mut chunk = Chunk::new(position, room)?;
-        if let Some(last) = self.chunks.back().filter(|last| last.segment == segment)
-            && chunk.base_pos() < position
-            && last.chunk.valid_pos() <= chunk.base_pos()
-        {
-            chunk.fill_front(last.chunk.bytes(chunk.base_pos(), position));
+        // The chunk before may end inside a block, which this one then begins with, as far as it is there.
+        let before = self.chunks.back().filter(|last| last.segment == segment);
+        let shared_from = before.map_or(position, |last| last.chunk.valid_pos().max(block_floor(position)));
+        let mut chunk = Chunk::new(shared_from, room + (position - shared_from) as usize)?;
+        if let Some(last) = before.filter(|_| shared_from < position) {
+            chunk.append(last.chunk.bytes(shared_from, position), |_| {});
         }
         self.chunk_bytes = (self.chunk_bytes * 2).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
         let _charge = shared.charge(chunk.capacity());
@@ -285,6 +285,7 @@ impl LogState {
         self.epochs.assign(epoch, base);
         if header.producer_id.is_some() {
             self.producers.apply(&header, base);
+            self.unflushed.push_back(header);
         }
         self.end = end;
         base

@@ -12,45 +12,58 @@ const REBUILD_READ_BYTES: usize = 1 << 20;
 /// More than any index that Kafka's settings allow.
 const INDEX_BYTES_MAX: usize = 64 << 20;
 
+/// Indexes that are to be loaded, and the state of the log that they are to fit.
+struct Missing {
+    bounds: SegmentBounds,
+    interval: u32,
+    truncations: u64,
+}
+
 impl LogInner {
     /// Loads or rebuilds the indexes of a segment, unless they are in memory.
     pub(crate) async fn ensure_indexes(&self, base: Offset) -> Result<(), StorageError> {
-        let Some((bounds, interval)) = self.missing_indexes(base) else { return Ok(()) };
-        let stored = self.read_indexes(&bounds, interval).await?;
-        let mut indexes = stored.unwrap_or_else(|| SegmentIndexes::new(base, interval));
-        let from = u64::from(indexes.last_indexed().position);
-        let mut at = from;
+        while let Some(missing) = self.missing_indexes(base) {
+            self.load_indexes(base, &missing).await?;
+        }
+        Ok(())
+    }
+
+    /// Loads once; a cut meanwhile makes the result void.
+    async fn load_indexes(&self, base: Offset, missing: &Missing) -> Result<(), StorageError> {
+        let stored = self.read_indexes(&missing.bounds, missing.interval).await?;
+        let mut indexes = stored.unwrap_or_else(|| SegmentIndexes::new(base, missing.interval));
+        let mut at = u64::from(indexes.last_indexed().position);
         // Appends meanwhile make the segment longer; the last look and the handing over happen without an await between.
         loop {
-            let bytes = {
+            let found = {
                 let mut state = self.state.borrow_mut();
-                let Some(segment) = state.segment_mut(base) else { return Ok(()) };
-                if segment.indexes.is_some() {
+                let void = state.truncations != missing.truncations;
+                let Some(segment) = state.segment_mut(base).filter(|s| !void && s.indexes.is_none()) else {
                     return Ok(());
-                }
+                };
                 if at >= segment.size {
                     segment.indexes = Some(indexes);
                     return Ok(());
                 }
-                let cached =
-                    state.chunk_at(base, at).map(|cached| cached.chunk.slice(at, cached.chunk.end_pos()));
-                cached.ok_or_else(|| state.segment(base).map_or(at, |segment| segment.durable_pos))
+                let durable_pos = segment.durable_pos;
+                let cached = state.chunk_at(base, at);
+                cached.map(|cached| cached.chunk.slice(at, cached.chunk.end_pos())).ok_or(durable_pos)
             };
-            let bytes = match bytes {
+            let bytes = match found {
                 Ok(cached) => cached,
-                Err(cold_end) => self.read_for_rebuild(base, at, cold_end).await?,
+                Err(durable_pos) => self.read_for_rebuild(base, at, durable_pos).await?,
             };
-            let indexed = u64::from(indexes.offsets().last().map_or(0, |last| last.position));
+            let indexed = indexes.offsets().last().map(|last| u64::from(last.position));
             at += note_batches(&mut indexes, &bytes, at, indexed)?;
         }
     }
 
-    fn missing_indexes(&self, base: Offset) -> Option<(SegmentBounds, u32)> {
+    fn missing_indexes(&self, base: Offset) -> Option<Missing> {
         let state = self.state.borrow();
         let segment = state.segment(base).filter(|segment| segment.indexes.is_none())?;
         let end_offset = state.segment_after(base).map_or(state.end, |next| next.base);
         let bounds = SegmentBounds { base_offset: base, end_offset, size_bytes: segment.size };
-        Some((bounds, state.config.index_interval_bytes))
+        Some(Missing { bounds, interval: state.config.index_interval_bytes, truncations: state.truncations })
     }
 
     async fn read_indexes(
@@ -78,12 +91,12 @@ impl LogInner {
         &self,
         base: Offset,
         at: u64,
-        cold_end: u64,
+        durable_pos: u64,
     ) -> Result<bytes::Bytes, StorageError> {
         let file = self.segment_file(base).await?;
         let mut len = REBUILD_READ_BYTES;
         loop {
-            let want = len.min((cold_end - at) as usize);
+            let want = len.min((durable_pos - at) as usize);
             let bytes = file.read_at(at, want).await?;
             let whole = BatchScan::new(&bytes, Checksums::Trust).next().is_some();
             if whole {
@@ -122,12 +135,12 @@ fn note_batches(
     indexes: &mut SegmentIndexes,
     bytes: &[u8],
     at: u64,
-    indexed: u64,
+    indexed: Option<u64>,
 ) -> Result<u64, StorageError> {
     let mut scan = BatchScan::new(bytes, Checksums::Trust);
     for batch in scan.by_ref() {
         let position = at + batch.position as u64;
-        if position > indexed || position == 0 {
+        if indexed.is_none_or(|indexed| position > indexed) {
             let noted = indexes.on_batch(&batch.header, position);
             noted.map_err(|cause| StorageError::Corrupt(format!("batch at position {position}: {cause}")))?;
         }

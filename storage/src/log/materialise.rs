@@ -1,8 +1,8 @@
 //! Writing a log's bytes from chunks into its segment files, and what must hold before and after.
 //!
 //! Whole blocks are written as they lie in the chunks; the last, partial block only when the log must be accounted for
-//! (`Until::Mark`), as a padded copy. A block that was written before is about to be rewritten with a longer content: its bytes
-//! so far go to the WAL first (an *image*), since a torn rewrite may damage them. Order always: segment, flush, then whoever relies
+//! (`Until::Mark`), as a padded copy. A block that was written before and is about to be rewritten with a longer content is put
+//! under guard first, since a torn rewrite may damage it. Order always: segment, flush, then whoever relies
 //! on it. One task at a time writes the files of a log.
 
 use super::{Control, LogInner, LogState, Mark};
@@ -13,6 +13,7 @@ use crate::error::StorageError;
 use crate::mutants::{Mutant, is_active};
 use crate::names::{FileKind, SegmentFile};
 use crate::segment::Stage;
+use crate::wal::guard::{Guard, Guarded};
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -64,20 +65,20 @@ impl LogInner {
         Ok(())
     }
 
-    /// Writes the log out up to a durable mark, so that the WAL is not needed for it. What the next checkpoint says follows.
+    /// Writes the log out up to the flushed mark, so that the WAL is not needed for it. What the next checkpoint says follows.
     pub(crate) async fn account(self: &Rc<Self>) -> Result<(), StorageError> {
-        let active = self.shared.wal.borrow().active_sequence();
-        let captured = self.capture().await?;
         let _held = self.files.acquire().await;
-        // A truncation between capture and lock took the log back: the next round accounts for what is left.
-        if captured.mark.offset > self.state.borrow().flushed.offset {
-            return Ok(());
-        }
+        let active = self.shared.wal.borrow().active_sequence();
+        let captured = self.state.borrow().captured();
         self.materialise(Until::Mark(captured.mark)).await?;
         let mut state = self.state.borrow_mut();
         let settled =
             state.flushed == captured.mark && state.end == captured.mark.offset && state.control.is_empty();
-        state.oldest_wal = if settled { None } else { Some(active) };
+        // Until a cut that is in the WAL is finished, its frame stays.
+        let cutting = state.truncating && state.control.is_empty();
+        if !cutting {
+            state.oldest_wal = if settled { None } else { Some(active) };
+        }
         state.accounted = captured.mark;
         state.accounted_producers = captured.producers;
         Ok(())
@@ -89,9 +90,10 @@ impl LogInner {
         }
         let _phase = self.shared.rt.phase("materialising");
         let file = self.segment_file(plan.segment).await?;
-        if plan.front_bytes > 0 {
-            self.secure_front(plan, &file).await?;
-        }
+        let _guard = match plan.front_bytes {
+            0 => None,
+            _ => Some(self.secure_front(plan, &file).await?),
+        };
         let pieces = self.state.borrow().pieces(plan)?;
         let mut at = plan.from;
         for piece in pieces {
@@ -106,19 +108,20 @@ impl LogInner {
         Ok(())
     }
 
-    /// Makes sure that the block about to be rewritten is complete in its chunk and durable in the WAL.
-    async fn secure_front(self: &Rc<Self>, plan: &SegmentPlan, file: &File) -> Result<(), StorageError> {
+    /// Makes sure that the block about to be rewritten is complete in its chunk and under guard.
+    async fn secure_front(self: &Rc<Self>, plan: &SegmentPlan, file: &File) -> Result<Guard, StorageError> {
         let valid_end = plan.from + plan.front_bytes;
         let front = file.read_at(plan.from, plan.front_bytes as usize).await?;
         if front.len() as u64 != plan.front_bytes {
+            let path = file.path().display();
             return Err(StorageError::Corrupt(format!(
-                "{} ends before position {valid_end}, which was durable",
-                file.path().display()
+                "{path} ends before position {valid_end}, which was durable"
             )));
         }
         self.state.borrow_mut().load_front(plan, &front);
-        self.shared.rt.reached("block image logged");
-        self.log_control(Control::Image { segment: plan.segment, pos: plan.from, bytes: front }).await
+        self.shared.rt.reached("block guarded");
+        let guarded = Guarded { log: self.id, segment: plan.segment, pos: plan.from, bytes: front };
+        Ok(self.shared.guard.protect(&guarded).await?)
     }
 
     /// The segment's file, made if it is not there yet: durable under its name before anything relies on it.
@@ -174,15 +177,25 @@ impl LogInner {
         let _phase = self.shared.rt.phase("direct append");
         let _held = self.files.acquire().await;
         let (end, from) = {
-            let mut state = self.state.borrow_mut();
-            state.capture_if_wanted();
+            let state = self.state.borrow();
             (state.end_mark(), state.walled)
         };
+        if from.offset == end.offset {
+            return Ok(0);
+        }
         self.materialise(Until::Blocks(end)).await?;
         let mut state = self.state.borrow_mut();
+        // A cut on its way has had the batches themselves put into the WAL.
+        if state.walled != from {
+            return Ok(0);
+        }
         let extents = state.extents(from, end);
         let bytes = extents.iter().map(Control::covered_bytes).sum();
-        state.control.extend(extents);
+        // A cut that waits comes after what it cuts.
+        let at = state.control.iter().position(Control::is_cut).unwrap_or(state.control.len());
+        for (number, extent) in extents.into_iter().enumerate() {
+            state.control.insert(at + number, extent);
+        }
         state.walled = end;
         Ok(bytes)
     }
@@ -193,7 +206,7 @@ impl Control {
     fn covered_bytes(&self) -> u64 {
         match self {
             Control::Extent { extent_bytes, rest, .. } => extent_bytes + rest.len() as u64,
-            Control::Image { .. } | Control::Truncate { .. } => 0,
+            Control::Truncate { .. } => 0,
         }
     }
 }
@@ -221,16 +234,13 @@ impl LogState {
         None
     }
 
-    /// Completes the first block of the chunk that begins inside it.
+    /// Completes the first block of the chunks that begin inside it.
     fn load_front(&mut self, plan: &SegmentPlan, front: &[u8]) {
         let position = plan.from + plan.front_bytes;
-        let cached = self.chunks.iter_mut().find(|cached| {
-            cached.segment == plan.segment
-                && cached.chunk.base_pos() == plan.from
-                && cached.chunk.valid_pos() == position
-        });
-        if let Some(cached) = cached {
-            cached.chunk.fill_front(front);
+        for cached in self.chunks.iter_mut().filter(|cached| cached.segment == plan.segment) {
+            if cached.chunk.base_pos() == plan.from && cached.chunk.valid_pos() == position {
+                cached.chunk.fill_front(front);
+            }
         }
     }
 

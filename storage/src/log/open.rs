@@ -1,11 +1,14 @@
 //! Making and opening logs. Opening believes the checkpoint, which recovery has brought up to date: where the log ends,
 //! and the producer state there. It looks at names and sizes, never through the data.
 
-use super::{Capture, LogInner, LogState, Mark};
+use super::{LogInner, LogState, Mark};
 use crate::batch::Offset;
 use crate::checkpoint::PartitionMetadata;
+use crate::chunk::block_ceil;
+use crate::disk::OpenMode;
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
+use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
 use crate::names::{FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use crate::producers::ProducerState;
 use crate::recovery::DAMAGE_MARK;
@@ -14,12 +17,15 @@ use crate::store::{LogSpec, Shared};
 use crate::wal::format::LogId;
 use hayate_rt::notify::{Lock, Notify};
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
 
 /// More than any leader epoch file of a sane log.
 const EPOCHS_BYTES_MAX: usize = 16 << 20;
+/// More than any index that Kafka's settings allow.
+const INDEX_BYTES_MAX: usize = 64 << 20;
 
 /// What the checkpoint says of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +39,15 @@ pub(crate) struct LogStart {
 }
 
 impl LogStart {
+    /// Whether no checkpoint has ever named the log.
+    pub(crate) fn is_new(&self) -> bool {
+        self.end.offset == Offset::ZERO && self.start == Offset::ZERO && self.high_watermark == Offset::NONE
+    }
+
     /// Of a log without a record.
     pub(crate) fn empty() -> LogStart {
         let end = Mark { offset: Offset::ZERO, segment: Offset::ZERO, pos: 0 };
-        LogStart { start: Offset::ZERO, high_watermark: Offset::ZERO, end, producers: Vec::new() }
+        LogStart { start: Offset::ZERO, high_watermark: Offset::NONE, end, producers: Vec::new() }
     }
 }
 
@@ -73,14 +84,15 @@ impl LogInner {
             walled: start.end,
             flushed: start.end,
             accounted: start.end,
-            high_watermark: start.high_watermark.min(start.end.offset),
+            high_watermark: start.high_watermark.clamp(start.start, start.end.offset),
             epochs,
+            flushed_producers: producers.clone(),
             producers,
+            unflushed: VecDeque::new(),
             accounted_producers: start.producers,
-            capture: Capture::None,
             control: VecDeque::new(),
-            controls_fed: 0,
-            controls_durable: 0,
+            cuts_fed: 0,
+            cuts_durable: 0,
             queued: false,
             direct: false,
             oldest_wal: None,
@@ -123,7 +135,8 @@ async fn read_epochs(shared: &Shared, folder: &Path) -> Result<EpochCache, Stora
     EpochCache::parse(&bytes).map_err(|cause| StorageError::Corrupt(format!("{}: {cause}", path.display())))
 }
 
-/// The segments of a log by their files: those before the last are whole, the last ends where the checkpoint says.
+/// The segments of a log by their files: those before the last are whole, the last ends where the checkpoint says. What a crash left
+/// behind the end, of writes that nobody was told of, is taken away.
 async fn list_segments(
     shared: &Shared,
     folder: &Path,
@@ -133,17 +146,23 @@ async fn list_segments(
     let mut segments = Vec::new();
     for entry in shared.disk.list(folder).await? {
         let FileName::Segment(file) = FileName::parse(&entry.name) else { continue };
-        if file.kind != FileKind::Log
-            || file.stage != FileStage::Live
-            || file.base_offset >= start.end.segment
-        {
-            if file.kind == FileKind::Log && file.base_offset > start.end.segment {
-                let name = folder.join(&entry.name);
-                return Err(StorageError::Foreign(format!("{} lies behind the log's end", name.display())));
-            }
+        if file.stage != FileStage::Live {
             continue;
         }
-        segments.push(Segment::stored(file.base_offset, entry.len_bytes, Stage::Finished, now_ms));
+        let path = folder.join(&entry.name);
+        match (file.kind, file.base_offset.cmp(&start.end.segment)) {
+            (FileKind::Log, Ordering::Less) => {
+                segments.push(Segment::stored(file.base_offset, entry.len_bytes, Stage::Finished, now_ms));
+            }
+            (FileKind::Log, Ordering::Equal) => cut_leftover(shared, &path, entry.len_bytes, start).await?,
+            (FileKind::OffsetIndex | FileKind::TimeIndex, Ordering::Equal) if entry.len_bytes > 0 => {
+                check_index(shared, &path, file.kind, start).await?;
+            }
+            (_, Ordering::Greater) if file.base_offset > start.end.offset || file.kind == FileKind::Log => {
+                remove_leftover(shared, &path, start).await?;
+            }
+            (_, Ordering::Less | Ordering::Equal | Ordering::Greater) => {}
+        }
     }
     drop_expired(&mut segments, start);
     let mut active = Segment::stored(start.end.segment, start.end.pos, Stage::Active, now_ms);
@@ -153,6 +172,60 @@ async fn list_segments(
     }
     segments.push(active);
     Ok(segments)
+}
+
+/// Cuts blocks behind the log's end; the zeros of the last block may stay.
+async fn cut_leftover(shared: &Shared, path: &Path, len: u64, start: &LogStart) -> Result<(), StorageError> {
+    if len < start.end.pos {
+        return Err(StorageError::Corrupt(format!(
+            "{} has {len} bytes of {}",
+            path.display(),
+            start.end.pos
+        )));
+    }
+    if shared.is_foreign(start) && len > 0 {
+        return Err(StorageError::Foreign(format!("{} holds data that no checkpoint names", path.display())));
+    }
+    if len > block_ceil(start.end.pos) {
+        let file = shared.disk.open(path, OpenMode::ReadWrite).await?;
+        file.truncate(start.end.pos).await?;
+        file.sync().await?;
+    }
+    Ok(())
+}
+
+/// Removes an index that speaks of batches behind the log's end: others will stand there.
+async fn check_index(
+    shared: &Shared,
+    path: &Path,
+    kind: FileKind,
+    start: &LogStart,
+) -> Result<(), StorageError> {
+    let bounds = SegmentBounds {
+        base_offset: start.end.segment,
+        end_offset: start.end.offset,
+        size_bytes: start.end.pos,
+    };
+    let Some(bytes) = shared.disk.read_small(path, INDEX_BYTES_MAX).await? else { return Ok(()) };
+    let fits = match kind {
+        FileKind::OffsetIndex => OffsetIndex::decode(&bytes, &bounds).is_ok(),
+        _ => TimeIndex::decode(&bytes, &bounds).is_ok(),
+    };
+    if !fits {
+        shared.disk.remove_file(path).await?;
+    }
+    Ok(())
+}
+
+async fn remove_leftover(shared: &Shared, path: &Path, start: &LogStart) -> Result<(), StorageError> {
+    if shared.is_foreign(start) {
+        return Err(StorageError::Foreign(format!(
+            "{} belongs to data that no checkpoint names",
+            path.display()
+        )));
+    }
+    tracing::info!(file = %path.display(), "removed: lies behind the log's end");
+    Ok(shared.disk.remove_file(path).await?)
 }
 
 /// A crash between a cut of the start and the removal of its segments leaves them behind.

@@ -3,7 +3,7 @@
 //! A cut at the end is a frame in the WAL before any file is touched, so that a crash on the way either keeps the old end
 //! or finishes the cut; bytes behind it never come back. A cut at the start is in the checkpoint before any file goes.
 
-use super::{CachedChunk, Capture, Control, Log, LogInner, LogState, Mark};
+use super::{CachedChunk, Log, LogInner, LogState, Mark};
 use crate::batch::{BatchScan, Offset, scan::Checksums};
 use crate::chunk::Chunk;
 use crate::disk::DiskError;
@@ -26,11 +26,9 @@ impl Log {
     pub async fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
         let inner = &self.inner;
         inner.check()?;
-        let _held = inner.files.acquire().await;
-        let Some(mark) = inner.boundary_before(offset).await? else { return Ok(()) };
-        let _phase = inner.shared.rt.phase("truncating");
-        let dropped = inner.state.borrow_mut().cut_end(mark, &inner.shared)?;
-        let cut = inner.finish_cut(mark, &dropped).await;
+        inner.shared.check_open()?;
+        inner.state.borrow_mut().truncating = true;
+        let cut = inner.truncate(offset).await;
         inner.state.borrow_mut().truncating = false;
         if let Err(error) = &cut {
             inner.fail(error);
@@ -45,6 +43,7 @@ impl Log {
     pub async fn advance_start(&self, offset: Offset) -> Result<(), StorageError> {
         let inner = &self.inner;
         inner.check()?;
+        inner.shared.check_open()?;
         {
             let mut state = inner.state.borrow_mut();
             let to = offset.min(state.end);
@@ -78,10 +77,23 @@ impl LogInner {
         Ok(Some(Mark { offset, segment, pos }))
     }
 
+    /// The cut is in the WAL before anything is taken away: from then on a crash finishes it.
+    async fn truncate(self: &Rc<Self>, offset: Offset) -> Result<(), StorageError> {
+        let Some(mark) = self.boundary_before(offset).await? else { return Ok(()) };
+        let _phase = self.shared.rt.phase("truncating");
+        self.log_cut(mark).await?;
+        let _held = self.files.acquire().await;
+        let dropped = self.state.borrow_mut().cut_end(mark, &self.shared)?;
+        self.shared.guard.forget(self.id).await?;
+        self.finish_cut(mark, &dropped).await
+    }
+
     async fn finish_cut(self: &Rc<Self>, mark: Mark, dropped: &[Offset]) -> Result<(), StorageError> {
-        self.log_control(Control::Truncate { to: mark }).await?;
         for base in dropped {
             self.remove_segment_files(*base).await?;
+        }
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            self.remove_file(mark.segment, kind).await?;
         }
         self.shared.disk.sync_dir(&self.folder).await?;
         let path = self.segment_path(mark.segment, FileKind::Log);
@@ -94,7 +106,12 @@ impl LogInner {
         }
         self.shared.forget_reads(self.id);
         let producers = self.rebuild_producers(mark).await?;
-        self.state.borrow_mut().producers = producers;
+        {
+            let mut state = self.state.borrow_mut();
+            state.flushed_producers = producers.clone();
+            state.producers = producers;
+            state.unflushed.clear();
+        }
         self.store_epochs().await
     }
 
@@ -178,20 +195,23 @@ impl LogInner {
 
     pub(crate) async fn remove_segment_files(&self, base: Offset) -> Result<(), StorageError> {
         for kind in FileKind::ALL {
-            match self.shared.disk.remove_file(self.segment_path(base, kind)).await {
-                Ok(()) => {}
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.remove_file(base, kind).await?;
         }
         Ok(())
+    }
+
+    async fn remove_file(&self, base: Offset, kind: FileKind) -> Result<(), StorageError> {
+        match self.shared.disk.remove_file(self.segment_path(base, kind)).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
 impl LogState {
     /// Takes the log back to `mark` in memory; returns the segments that are gone.
     fn cut_end(&mut self, mark: Mark, shared: &Shared) -> Result<Vec<Offset>, DiskError> {
-        self.truncating = true;
         self.truncations += 1;
         let kept = self.segments.partition_point(|segment| segment.base <= mark.segment);
         let dropped = self.segments.drain(kept..).map(|segment| segment.base).collect();
@@ -204,7 +224,6 @@ impl LogState {
         // Rebuilt at the next read: the largest timestamp may have gone.
         active.indexes = (mark.pos == 0).then(|| crate::index::SegmentIndexes::new(mark.segment, interval));
         self.cut_chunks(mark, shared)?;
-        self.capture = Capture::None;
         for reached in [&mut self.walled, &mut self.flushed, &mut self.accounted] {
             if reached.offset > mark.offset {
                 *reached = mark;
@@ -216,26 +235,25 @@ impl LogState {
         Ok(dropped)
     }
 
-    /// Drops cached bytes behind the mark. The chunk that spans it is replaced by a copy: slices of its rest may be out.
+    /// Drops cached bytes behind the mark. What is left of a chunk that spans it is copied: slices of its rest may be out.
     fn cut_chunks(&mut self, mark: Mark, shared: &Shared) -> Result<(), DiskError> {
+        let mut spanning = None;
         while let Some(last) = self.chunks.back() {
             if (last.segment, last.chunk.end_pos()) <= (mark.segment, mark.pos) {
                 break;
             }
             let spans = last.segment == mark.segment && last.chunk.valid_pos() < mark.pos;
-            if spans {
-                let from = last.chunk.valid_pos();
-                let kept = last.chunk.bytes(from, mark.pos);
-                let mut chunk = Chunk::new(from, kept.len())?;
-                chunk.append(kept, |_| {});
-                let _charge = shared.charge(chunk.capacity());
-                let cached = CachedChunk { segment: mark.segment, end_offset: mark.offset, chunk, _charge };
-                self.chunks.pop_back();
-                self.chunks.push_back(cached);
-                break;
-            }
-            self.chunks.pop_back();
+            let popped = self.chunks.pop_back();
+            // Of several the first: the others begin with a copy of its end.
+            spanning = if spans { popped } else { spanning };
         }
+        let Some(CachedChunk { chunk: spanning, .. }) = spanning else { return Ok(()) };
+        let from = spanning.valid_pos();
+        let kept = spanning.bytes(from, mark.pos);
+        let mut chunk = Chunk::new(from, kept.len())?;
+        chunk.append(kept, |_| {});
+        let _charge = shared.charge(chunk.capacity());
+        self.chunks.push_back(CachedChunk { segment: mark.segment, end_offset: mark.offset, chunk, _charge });
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The log's side of the WAL: what it has for the next group, and what it learns when the group is durable.
 
-use super::{Capture, Captured, Control, LogInner, LogState, Mark};
+use super::{Captured, Control, LogInner, LogState, Mark};
 use crate::batch::{BatchScan, Offset, scan::Checksums};
 use crate::error::StorageError;
 use crate::wal::format::LogId;
@@ -21,8 +21,8 @@ pub(crate) enum Fed {
 pub(crate) struct Carried {
     /// The mark that the log is durable up to once the group is.
     reached: Option<Mark>,
-    /// Control frames handed over so far.
-    controls: u64,
+    /// Cuts handed over so far.
+    cuts: u64,
     /// Bytes of batches in it.
     pub(crate) batch_bytes: u64,
 }
@@ -43,12 +43,9 @@ impl LogInner {
     /// Adds what the log has to `group`, which goes into the WAL file of `sequence`.
     pub(crate) fn feed(&self, group: &mut GroupBuilder, sequence: u64) -> (Carried, Fed) {
         let mut state = self.state.borrow_mut();
-        let mut carried = Carried { reached: None, controls: 0, batch_bytes: 0 };
+        let mut carried = Carried { reached: None, cuts: 0, batch_bytes: 0 };
         let fed = state.feed_all(self.id, group, sequence, &mut carried);
-        if fed == Fed::All && !state.direct {
-            state.capture_if_wanted();
-        }
-        carried.controls = state.controls_fed;
+        carried.cuts = state.cuts_fed;
         (carried, fed)
     }
 
@@ -56,28 +53,29 @@ impl LogInner {
     pub(crate) fn flushed_to(&self, carried: Carried) {
         {
             let mut state = self.state.borrow_mut();
-            state.controls_durable = carried.controls;
+            state.cuts_durable = carried.cuts;
             // A truncation meanwhile may have taken the log back behind the mark.
             let reached = carried.reached.filter(|mark| mark.offset <= state.end);
             if let Some(mark) = reached.filter(|mark| mark.offset > state.flushed.offset) {
                 state.flushed = mark;
+                state.settle_producers();
             }
         }
         self.progress();
     }
 
-    /// Queues a frame that goes ahead of the log's next batches, and waits until it is durable.
-    pub(crate) async fn log_control(self: &Rc<Self>, control: Control) -> Result<(), StorageError> {
+    /// Queues the frame of a cut, behind the batches before it, and waits until it is durable. One at a time.
+    pub(crate) async fn log_cut(self: &Rc<Self>, to: Mark) -> Result<(), StorageError> {
         let number = {
             let mut state = self.state.borrow_mut();
-            state.control.push_back(control);
-            state.controls_fed + state.control.len() as u64
+            state.control.push_back(Control::Truncate { to });
+            state.cuts_fed + 1
         };
         self.enqueue();
         loop {
             let flushed = self.flushed.notified();
             self.check()?;
-            if self.state.borrow().controls_durable >= number {
+            if self.state.borrow().cuts_durable >= number {
                 return Ok(());
             }
             flushed.await;
@@ -117,73 +115,66 @@ impl LogInner {
     pub(crate) fn frames_bytes(&self) -> usize {
         let state = self.state.borrow();
         let controls: usize = state.control.iter().map(Control::payload_bytes).sum();
-        let batches = if state.direct { 0 } else { state.pending_bytes() as usize };
-        controls + batches
-    }
-
-    /// A durable mark, and the producer state exactly there: what the log can be accounted for up to.
-    pub(crate) async fn capture(self: &Rc<Self>) -> Result<Captured, StorageError> {
-        self.state.borrow_mut().capture = Capture::Wanted;
-        loop {
-            let flushed = self.flushed.notified();
-            self.check()?;
-            if let Some(captured) = self.state.borrow_mut().take_capture() {
-                return Ok(captured);
-            }
-            flushed.await;
-        }
+        controls + state.pending_bytes() as usize
     }
 }
 
 impl LogState {
     fn feed_all(&mut self, id: LogId, group: &mut GroupBuilder, sequence: u64, carried: &mut Carried) -> Fed {
         while let Some(control) = self.control.front() {
-            if group.room() < control.payload_bytes() {
+            // A cut follows the batches before it; all others go ahead of what waits.
+            let is_cut = control.is_cut();
+            let payload_bytes = control.payload_bytes();
+            if (is_cut && !self.feed_runs(id, group, sequence, carried))
+                || group.room().is_none_or(|room| room < payload_bytes)
+            {
                 return Fed::Full;
             }
+            let Some(control) = self.control.pop_front() else { break };
             carried.reached = control.add(id, group).or(carried.reached);
-            self.control.pop_front();
-            self.controls_fed += 1;
+            self.cuts_fed += u64::from(is_cut);
             self.oldest_wal.get_or_insert(sequence);
         }
-        while !self.direct && !self.is_all_walled() {
+        if !self.direct && !self.feed_runs(id, group, sequence, carried) {
+            return Fed::Full;
+        }
+        Fed::All
+    }
+
+    /// Adds all batches that wait. False when the group is full before.
+    fn feed_runs(
+        &mut self,
+        id: LogId,
+        group: &mut GroupBuilder,
+        sequence: u64,
+        carried: &mut Carried,
+    ) -> bool {
+        while !self.is_all_walled() {
             let before = self.walled.pos;
             if !self.feed_run(id, group) {
-                return Fed::Full;
+                return false;
             }
             self.oldest_wal.get_or_insert(sequence);
             carried.reached = Some(self.walled);
             carried.batch_bytes += self.walled.pos - before;
         }
-        Fed::All
+        true
     }
 
-    /// Takes the producer state at the moment when everything appended is handed over.
-    pub(crate) fn capture_if_wanted(&mut self) {
-        if matches!(self.capture, Capture::Wanted) {
-            let captured = Captured { mark: self.end_mark(), producers: self.snapshot_bytes() };
-            self.capture = Capture::Taken(captured);
+    /// Takes over what a crash can no longer take back.
+    fn settle_producers(&mut self) {
+        while let Some(header) =
+            self.unflushed.pop_front_if(|header| header.next_offset() <= self.flushed.offset)
+        {
+            self.flushed_producers.apply(&header, header.base_offset);
         }
     }
 
-    /// The producer state in Kafka's snapshot format; nothing when no producer is known.
-    pub(crate) fn snapshot_bytes(&self) -> Vec<u8> {
-        if self.producers.is_empty() { Vec::new() } else { self.producers.encode_snapshot() }
-    }
-
-    /// The capture, once it is durable.
-    fn take_capture(&mut self) -> Option<Captured> {
-        if self.flushed.offset == self.end {
-            self.capture = Capture::None;
-            return Some(Captured { mark: self.end_mark(), producers: self.snapshot_bytes() });
-        }
-        match std::mem::replace(&mut self.capture, Capture::None) {
-            Capture::Taken(captured) if captured.mark.offset <= self.flushed.offset => Some(captured),
-            other => {
-                self.capture = if matches!(other, Capture::None) { Capture::Wanted } else { other };
-                None
-            }
-        }
+    /// The flushed mark, and the producer state exactly there.
+    pub(crate) fn captured(&self) -> Captured {
+        let producers = &self.flushed_producers;
+        let producers = if producers.is_empty() { Vec::new() } else { producers.encode_snapshot() };
+        Captured { mark: self.flushed, producers }
     }
 
     /// Steps over segment ends; whether nothing is left to hand over.
@@ -203,7 +194,8 @@ impl LogState {
         let Mark { segment, pos, .. } = self.walled;
         let cached = self.chunk_at(segment, pos).expect("bytes that are not durable are in a chunk");
         let available = cached.chunk.bytes(pos, cached.chunk.end_pos());
-        let Some((run_bytes, end_offset)) = run_within(available, group.room()) else { return false };
+        let run = group.room().and_then(|room| run_within(available, room));
+        let Some((run_bytes, end_offset)) = run else { return false };
         let next_offset = if run_bytes == available.len() { cached.end_offset } else { end_offset };
         let place = Placement { log: id, segment_base: segment, position: pos, next_offset };
         group.batches(place, &available[..run_bytes]);
@@ -213,10 +205,11 @@ impl LogState {
 
     /// Size of the first batch that is not walled, if any: a group must have room for it.
     pub(crate) fn first_pending_bytes(&mut self) -> usize {
-        if let Some(control) = self.control.front() {
+        let cuts = self.control.front().is_some_and(Control::is_cut);
+        if let Some(control) = self.control.front().filter(|_| !cuts) {
             return control.payload_bytes();
         }
-        if self.direct || self.is_all_walled() {
+        if (self.direct && !cuts) || self.is_all_walled() {
             return 0;
         }
         let Mark { segment, pos, .. } = self.walled;
@@ -242,9 +235,12 @@ fn run_within(bytes: &[u8], room: usize) -> Option<(usize, Offset)> {
 }
 
 impl Control {
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self, Control::Truncate { .. })
+    }
+
     fn payload_bytes(&self) -> usize {
         match self {
-            Control::Image { bytes, .. } => bytes.len(),
             Control::Extent { rest, .. } => rest.len(),
             Control::Truncate { .. } => 0,
         }
@@ -253,12 +249,6 @@ impl Control {
     /// Adds the frame; returns what the log is durable up to once it is, if it says anything of that.
     fn add(&self, id: LogId, group: &mut GroupBuilder) -> Option<Mark> {
         match self {
-            Control::Image { segment, pos, bytes } => {
-                let place =
-                    Placement { log: id, segment_base: *segment, position: *pos, next_offset: Offset::ZERO };
-                group.image(place, bytes);
-                None
-            }
             Control::Extent { segment, pos, extent_bytes, rest, end } => {
                 let place =
                     Placement { log: id, segment_base: *segment, position: *pos, next_offset: end.offset };

@@ -7,6 +7,7 @@
 use crate::batch::Offset;
 use crate::log::{LogStart, Mark};
 use crate::wal::format::{FrameHeader, FrameKind, LogId};
+use crate::wal::guard::Guarded;
 use crate::wal::scan::Frame;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -67,7 +68,6 @@ impl LogPlan {
         }
         match frame.header.kind {
             FrameKind::Batches | FrameKind::Extent => self.extend(frame),
-            FrameKind::Image => self.image(frame),
             FrameKind::Truncate => self.cut_at(&frame.header),
         }
     }
@@ -109,14 +109,15 @@ impl LogPlan {
         }
     }
 
-    fn image(&mut self, frame: &Frame) {
-        let write = Write {
-            segment: frame.header.segment_base,
-            pos: u64::from(frame.header.position),
-            bytes: frame.payload.clone(),
-        };
-        if write.segment == self.end.segment && write.end() <= self.end.pos {
-            self.writes.push(write);
+    /// Puts a block's bytes back before anything else is written. They are what the log holds there, whether damaged or not: a cut
+    /// makes the guard forget.
+    fn restore(&mut self, guarded: &Guarded) {
+        let mut write = Write { segment: guarded.segment, pos: guarded.pos, bytes: guarded.bytes.clone() };
+        let size = self.sealed.get(&write.segment).copied();
+        let size = size.or((write.segment == self.end.segment).then_some(self.end.pos)).unwrap_or(0);
+        write.bytes.truncate(size.saturating_sub(write.pos) as usize);
+        if !write.bytes.is_empty() {
+            self.writes.insert(0, write);
         }
     }
 
@@ -148,9 +149,10 @@ impl LogPlan {
     }
 }
 
-/// Folds the frames of one WAL over what the checkpoint says.
+/// Folds the frames of one WAL over what the checkpoint says; blocks that a rewrite may have damaged are put back first.
 pub(super) fn plan<'a>(
     frames: &[Frame],
+    guarded: &[Guarded],
     starts: impl Fn(&LogId) -> Option<&'a LogStart>,
 ) -> BTreeMap<LogId, LogPlan> {
     let mut cuts: BTreeMap<LogId, usize> = BTreeMap::new();
@@ -162,6 +164,11 @@ pub(super) fn plan<'a>(
         let log = frame.header.log;
         let cuts_left = cuts.get(&log).copied().unwrap_or_default();
         plans.entry(log).or_insert_with(|| LogPlan::new(starts(&log), cuts_left)).apply(frame);
+    }
+    for guarded in guarded {
+        if let Some(plan) = plans.get_mut(&guarded.log) {
+            plan.restore(guarded);
+        }
     }
     plans
 }

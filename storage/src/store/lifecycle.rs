@@ -7,6 +7,7 @@ use crate::error::StorageError;
 use crate::log::{Log, LogInner};
 use crate::names::{FileKind, FolderMark, TopicPartition};
 use crate::wal::format::LogId;
+use crate::wal::guard::TailGuard;
 use crate::wal::{WAL_FOLDER, WalFiles, shard_folder};
 use hayate_rt::notify::{Lock, Notify};
 use hayate_rt::{Queue, Rt};
@@ -30,7 +31,8 @@ impl Store {
         let (checkpoint, _) = checkpoint::load(&disk, &config.data_dir).await?;
         let folder = config.data_dir.join(WAL_FOLDER).join(shard_folder(config.shard));
         let wal = WalFiles::create(&disk, &folder, rt.random_u64(), config.wal).await?;
-        let shared = Rc::new(Shared::new(rt, disk, config, wal, checkpoint.generation));
+        let guard = TailGuard::create(&disk, &folder).await?;
+        let shared = Rc::new(Shared::new(rt, disk, config, wal, guard, checkpoint.generation));
         for spec in logs {
             let id = LogId { topic_id: spec.topic_id, partition: spec.partition.partition };
             let partition = spec.partition.clone();
@@ -40,6 +42,8 @@ impl Store {
             };
             shared.logs.borrow_mut().insert(partition, log);
         }
+        // From now on a log without an entry is one that this broker made.
+        shared.write_checkpoint().await?;
         let store = Store { shared };
         store.start_tasks();
         Ok(store)
@@ -110,6 +114,7 @@ impl Store {
             log.inner.close().await?;
         }
         shared.write_checkpoint().await?;
+        shared.stopped.set(true);
         shared.work.notify();
         shared.pressure.notify();
         let wal = shared.config.data_dir.join(WAL_FOLDER);
@@ -134,7 +139,7 @@ impl LogInner {
             file.sync().await?;
         }
         self.store_indexes(active).await?;
-        let snapshot = self.state.borrow().snapshot_bytes();
+        let snapshot = self.state.borrow().captured().producers;
         if !snapshot.is_empty() {
             let path = self.segment_path(end.offset, FileKind::Snapshot);
             self.shared.disk.replace_small(path, &snapshot).await?;
@@ -144,13 +149,21 @@ impl LogInner {
 }
 
 impl Shared {
-    fn new(rt: Rt, disk: Disk, config: StoreConfig, wal: WalFiles, generation: u64) -> Shared {
+    fn new(
+        rt: Rt,
+        disk: Disk,
+        config: StoreConfig,
+        wal: WalFiles,
+        guard: TailGuard,
+        generation: u64,
+    ) -> Shared {
         let reads = ReadCache::new(config.memory_bytes);
         Shared {
             rt,
             disk,
             config,
             wal: RefCell::new(wal),
+            guard: Rc::new(guard),
             next_lsn: Cell::new(1),
             logs: RefCell::new(BTreeMap::new()),
             queue: RefCell::new(VecDeque::new()),
@@ -165,6 +178,7 @@ impl Shared {
             counters: Counters::default(),
             no_space: Cell::new(false),
             closing: Cell::new(false),
+            stopped: Cell::new(false),
             failed: RefCell::new(None),
         }
     }

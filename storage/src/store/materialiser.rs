@@ -9,6 +9,10 @@ use std::time::Duration;
 
 /// How long it waits before it tries a full disk again.
 const SPACE_RETRY: Duration = Duration::from_millis(200);
+/// How long it waits for memory that others hold.
+const MEMORY_WAIT: Duration = Duration::from_millis(2);
+/// How long it waits for a cut to finish.
+const CUT_WAIT: Duration = Duration::from_millis(1);
 /// An index is stored again when so many bytes came behind what it covers: bounds what a restart must scan.
 const INDEX_EVERY_BYTES: u64 = 64 << 20;
 
@@ -16,7 +20,7 @@ const INDEX_EVERY_BYTES: u64 = 64 << 20;
 pub(super) async fn run(shared: Rc<Shared>) {
     loop {
         let pressure = shared.pressure.notified();
-        if shared.closing.get() || shared.check().is_err() {
+        if shared.stopped.get() || shared.check().is_err() {
             return;
         }
         let held = shared.wal.borrow().newest_held();
@@ -50,18 +54,23 @@ async fn release(shared: &Rc<Shared>, sequence: u64) -> Result<(), StorageError>
         account(&log).await?;
     }
     shared.write_checkpoint().await?;
-    shared.wal.borrow_mut().release(sequence);
-    shared.rt.reached("WAL released");
+    let oldest_needed = shared.logs.borrow().values().filter_map(|log| log.state.borrow().oldest_wal).min();
+    let last = sequence.min(oldest_needed.map_or(u64::MAX, |oldest| oldest.saturating_sub(1)));
+    if shared.wal.borrow_mut().release(last) {
+        shared.rt.reached("WAL released");
+    } else {
+        // A cut on its way still needs it.
+        shared.rt.sleep(CUT_WAIT).await;
+    }
     shared.evict();
     shared.freed.notify();
     Ok(())
 }
 
-/// Writes out logs that hold memory, largest first would be fairer; oldest first is what the WAL needs anyway.
+/// Writes out logs that hold memory, so that their chunks may go.
 async fn shed_memory(shared: &Rc<Shared>) -> Result<(), StorageError> {
     let dirty = |log: &&Rc<LogInner>| log.state.borrow().oldest_wal.is_some();
     let logs: Vec<_> = shared.logs.borrow().values().filter(dirty).cloned().collect();
-    let any = !logs.is_empty();
     for log in logs {
         account(&log).await?;
         shared.evict();
@@ -70,9 +79,9 @@ async fn shed_memory(shared: &Rc<Shared>) -> Result<(), StorageError> {
         }
     }
     shared.freed.notify();
-    if !any {
-        // Everything is in files: readers hold what is left.
-        shared.rt.sleep(SPACE_RETRY).await;
+    if shared.is_memory_short() {
+        // What is left waits for its flush, or for readers.
+        shared.rt.sleep(MEMORY_WAIT).await;
     }
     Ok(())
 }

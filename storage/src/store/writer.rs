@@ -28,7 +28,7 @@ pub(super) async fn run(shared: Rc<Shared>) {
             return;
         }
         if shared.queue.borrow().is_empty() {
-            if shared.closing.get() {
+            if shared.stopped.get() {
                 return;
             }
             work.await;
@@ -131,10 +131,13 @@ fn group_size(shared: &Shared) -> Option<usize> {
 
 fn fill(shared: &Shared, group: &mut GroupBuilder, sequence: u64) -> Carriage {
     let mut carriage = Carriage::new();
-    while let Some(log) = shared.queue.borrow_mut().pop_front() {
+    loop {
+        let next = shared.queue.borrow_mut().pop_front();
+        let Some(log) = next else { break };
         let (carried, fed) = log.feed(group, sequence);
         carriage.push((log.clone(), carried));
         if fed == Fed::Full {
+            assert!(!group.is_empty(), "a group has room for the first frame");
             shared.queue.borrow_mut().push_front(log);
             break;
         }

@@ -191,11 +191,13 @@ impl WalFiles {
         self.held.back().map(|file| file.sequence)
     }
 
-    /// Gives back every held file up to `sequence`: nothing in them is needed any more.
-    pub fn release(&mut self, sequence: u64) {
+    /// Gives back every held file up to `sequence`: nothing in them is needed any more. Whether there was one.
+    pub fn release(&mut self, sequence: u64) -> bool {
+        let held = self.held.len();
         while self.held.front().is_some_and(|file| file.sequence <= sequence) {
             self.free.extend(self.held.pop_front());
         }
+        self.held.len() < held
     }
 }
 

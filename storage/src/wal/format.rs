@@ -70,8 +70,6 @@ pub struct GroupHeader {
 pub enum FrameKind {
     /// The payload is whole batches that stand at the position.
     Batches,
-    /// The payload is bytes that stood at the position already, about to be rewritten in the segment.
-    Image,
     /// `extent_bytes` at the position are durable in the segment; the payload follows them.
     Extent,
     /// The log was cut at the position.
@@ -82,18 +80,16 @@ impl FrameKind {
     const fn to_byte(self) -> u8 {
         match self {
             FrameKind::Batches => 1,
-            FrameKind::Image => 2,
-            FrameKind::Extent => 3,
-            FrameKind::Truncate => 4,
+            FrameKind::Extent => 2,
+            FrameKind::Truncate => 3,
         }
     }
 
     const fn from_byte(byte: u8) -> Option<FrameKind> {
         match byte {
             1 => Some(FrameKind::Batches),
-            2 => Some(FrameKind::Image),
-            3 => Some(FrameKind::Extent),
-            4 => Some(FrameKind::Truncate),
+            2 => Some(FrameKind::Extent),
+            3 => Some(FrameKind::Truncate),
             _ => None,
         }
     }
@@ -123,7 +119,7 @@ pub struct FrameHeader {
     pub extent_bytes: u32,
     /// Bytes behind the header.
     pub payload_bytes: u32,
-    /// The log's end offset after this frame. For `Image`: unused, 0.
+    /// The log's end offset after this frame.
     pub next_offset: Offset,
     /// CRC-32C of what vouches for the payload: of the batch headers (which hold each batch's own CRC) for `Batches`, of the payload
     /// itself for the others.
@@ -268,7 +264,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_frame() -> impl Strategy<Value = FrameHeader> {
-        (1..=4u8, any::<[u8; 16]>(), any::<i32>(), any::<(i64, u32, u32, u32, i64, u32)>()).prop_map(
+        (1..=3u8, any::<[u8; 16]>(), any::<i32>(), any::<(i64, u32, u32, u32, i64, u32)>()).prop_map(
             |(kind, topic_id, partition, (base, position, extent_bytes, payload_bytes, next, check))| {
                 FrameHeader {
                     kind: FrameKind::from_byte(kind).unwrap(),

@@ -49,9 +49,9 @@ impl GroupBuilder {
         })
     }
 
-    /// Bytes of payload that one more frame can carry.
-    pub fn room(&self) -> usize {
-        (self.memory.len() - self.used).saturating_sub(FRAME_HEADER_BYTES)
+    /// Bytes of payload that one more frame can carry; `None` when not even an empty one fits.
+    pub fn room(&self) -> Option<usize> {
+        (self.memory.len() - self.used).checked_sub(FRAME_HEADER_BYTES)
     }
 
     /// Bytes that the finished group takes at most.
@@ -74,11 +74,6 @@ impl GroupBuilder {
         self.frame(FrameKind::Batches, place, 0, payload, headers_check(payload));
     }
 
-    /// Adds bytes that are about to be rewritten.
-    pub fn image(&mut self, place: Placement, payload: &[u8]) {
-        self.frame(FrameKind::Image, place, 0, payload, crc32c::crc32c(payload));
-    }
-
     /// Adds an extent that is durable in its segment, and the bytes behind it.
     pub fn extent(&mut self, place: Placement, extent_bytes: u32, payload: &[u8]) {
         self.frame(FrameKind::Extent, place, extent_bytes, payload, crc32c::crc32c(payload));
@@ -90,7 +85,7 @@ impl GroupBuilder {
     }
 
     fn frame(&mut self, kind: FrameKind, place: Placement, extent_bytes: u32, payload: &[u8], check: u32) {
-        assert!(payload.len() <= self.room(), "a frame must fit its group");
+        assert!(self.room().is_some_and(|room| payload.len() <= room), "a frame must fit its group");
         let position = u32::try_from(place.position).expect("a segment holds less than 2 GiB, as Kafka's");
         let header = FrameHeader {
             kind,

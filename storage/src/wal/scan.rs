@@ -199,6 +199,6 @@ fn is_intact(header: &FrameHeader, payload: &[u8]) -> bool {
             BatchScan::new(payload, Checksums::Verify).finish() == ScanEnd::Clean
                 && headers_check(payload) == header.check
         }
-        FrameKind::Image | FrameKind::Extent | FrameKind::Truncate => crc32c::crc32c(payload) == header.check,
+        FrameKind::Extent | FrameKind::Truncate => crc32c::crc32c(payload) == header.check,
     }
 }

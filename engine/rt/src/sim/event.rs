@@ -57,6 +57,11 @@ impl EventQueue {
         self.heap.push(Event { at_nanos, sequence: self.made, owner, action });
     }
 
+    /// When the earliest event is due.
+    pub(super) fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|event| event.at_nanos)
+    }
+
     pub(super) fn pop(&mut self) -> Option<Event> {
         self.heap.pop()
     }

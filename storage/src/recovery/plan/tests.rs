@@ -4,14 +4,13 @@ use super::*;
 
 const LOG: LogId = LogId { topic_id: [7; 16], partition: 3 };
 
-/// `b SEG POS LEN NEXT` batches, `x SEG POS EXTENT REST NEXT` extent, `i SEG POS LEN` image, `t SEG POS NEXT` cut.
+/// `b SEG POS LEN NEXT` batches, `x SEG POS EXTENT REST NEXT` extent, `g SEG POS LEN` guarded block, `t SEG POS NEXT` cut.
 fn frame(line: &str) -> Frame {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| words[at].parse::<u32>().unwrap();
     let (kind, position, extent_bytes, len, next) = match words[0] {
         "b" => (FrameKind::Batches, number(2), 0, number(3), number(4)),
         "x" => (FrameKind::Extent, number(2), number(3), number(4), number(5)),
-        "i" => (FrameKind::Image, number(2), 0, number(3), 0),
         "t" => (FrameKind::Truncate, number(2), 0, 0, number(3)),
         other => panic!("no frame {other}"),
     };
@@ -28,6 +27,12 @@ fn frame(line: &str) -> Frame {
     Frame { header, payload: Bytes::from(vec![b'x'; len as usize]) }
 }
 
+fn guarded(line: &str) -> Guarded {
+    let words: Vec<u64> = line.split_whitespace().skip(1).map(|word| word.parse().unwrap()).collect();
+    let bytes = Bytes::from(vec![b'g'; words[2] as usize]);
+    Guarded { log: LOG, segment: Offset(words[0] as i64), pos: words[1], bytes }
+}
+
 fn mark(offset: i64, segment: i64, pos: u64) -> Mark {
     Mark { offset: Offset(offset), segment: Offset(segment), pos }
 }
@@ -35,8 +40,10 @@ fn mark(offset: i64, segment: i64, pos: u64) -> Mark {
 /// What becomes of a log that the checkpoint puts at `base`.
 fn check(base: Mark, script: &str, expect: &str) {
     let start = LogStart { end: base, ..LogStart::empty() };
-    let frames: Vec<Frame> = script.split(';').map(frame).collect();
-    let plans = plan(&frames, |_| Some(&start));
+    let (guards, frames): (Vec<&str>, Vec<&str>) = script.split("; ").partition(|line| line.starts_with('g'));
+    let frames: Vec<Frame> = frames.into_iter().map(frame).collect();
+    let guards: Vec<Guarded> = guards.into_iter().map(guarded).collect();
+    let plans = plan(&frames, &guards, |_| Some(&start));
     let plan = &plans[&LOG];
     let mut said = format!("end {} {} {}", plan.end.offset, plan.end.segment, plan.end.pos);
     for write in &plan.writes {
@@ -77,9 +84,10 @@ fn extents_move_the_end_and_write_their_rest_only() {
 }
 
 #[test]
-fn images_are_written_and_move_nothing() {
-    check(mark(5, 0, 5000), "i 0 4096 904; b 0 5000 10 6", "end 6 0 5010; w 0 4096 904; w 0 5000 10");
-    check(mark(5, 0, 5000), "i 0 4096 905", "end 5 0 5000");
+fn guarded_blocks_are_put_back_first_and_move_nothing() {
+    check(mark(5, 0, 5000), "g 0 4096 904; b 0 5000 10 6", "end 6 0 5010; w 0 4096 904; w 0 5000 10");
+    check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 4096 915", "end 6 0 5010; w 0 4096 914; w 0 5000 10");
+    check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 8192 9", "end 6 0 5010; w 0 5000 10");
 }
 
 #[test]
