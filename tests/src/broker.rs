@@ -133,8 +133,9 @@ impl Setup {
         let log_path = self.folder.join("broker.log");
         let log = File::options().create(true).append(true).open(&log_path).expect("the folder is writable");
         let log_start = log.metadata().expect("the log is there").len();
+        let mut command = self.command(); // builds the broker if need be
         let began = Instant::now();
-        let child = self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let child = child.expect("the broker's binary can be run");
         Broker {
             setup: self,
