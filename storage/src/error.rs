@@ -28,6 +28,8 @@ pub enum StorageError {
     Corrupt(String),
     /// The log was deleted, or the store closed.
     Closed,
+    /// The log was cut before the records were durable: another leader's history replaces them.
+    Cut,
     /// The data folder holds something that this version cannot be sure about.
     Foreign(String),
 }
@@ -65,6 +67,9 @@ impl fmt::Display for StorageError {
                 )
             }
             StorageError::Closed => f.write_str("the log is closed"),
+            StorageError::Cut => {
+                f.write_str("the records were cut; send them to the partition's leader again")
+            }
             StorageError::Foreign(what) => {
                 write!(
                     f,

@@ -312,7 +312,11 @@ impl Log {
     /// # Errors
     /// Those that took the log offline.
     pub async fn flush(&self) -> Result<(), StorageError> {
-        let end = self.inner.state.borrow().end;
-        FlushTicket::new(self.inner.clone(), end).await
+        loop {
+            match self.ticket().await {
+                Err(StorageError::Cut) => {}
+                other => return other,
+            }
+        }
     }
 }

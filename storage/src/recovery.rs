@@ -14,15 +14,16 @@ use crate::error::StorageError;
 use crate::log::LogStart;
 use crate::names::{FolderName, PARTITION_METADATA, TopicPartition};
 use crate::store::checkpoint::{CHECKPOINT, Checkpoint, Entry, load};
-use crate::wal::WAL_FOLDER;
 use crate::wal::format::LogId;
-use crate::wal::guard::{self, GUARD_FILE, Guarded};
+use crate::wal::guard::{self, GUARD_FILE, Guarded, RECOVERY_GUARD_FILE, TailGuard};
 use crate::wal::scan::{Damage, WalEnd, scan};
+use crate::wal::{DONE_SUFFIX, WAL_FOLDER, discard};
 use bytes::Bytes;
 use hayate_rt::Rt;
 use plan::LogPlan;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// The file that marks a log as damaged, in its folder. Whoever has restored the data removes it.
 pub const DAMAGE_MARK: &str = "hayate.damaged";
@@ -72,12 +73,10 @@ pub async fn recover(
     let wal = data_dir.join(WAL_FOLDER);
     let folders = if disk.exists(&wal).await? { disk.list(&wal).await? } else { Vec::new() };
     let mut damaged = false;
-    for folder in folders.iter().filter(|entry| entry.is_dir) {
+    for folder in folders.iter().filter(|entry| entry.is_dir && !entry.name.ends_with(DONE_SUFFIX)) {
         report.clean = false;
-        let folder = wal.join(&folder.name);
-        let files = read_files(&context, &folder).await?;
-        let guarded = read_guard(&context, &folder).await?;
-        damaged |= context.recover_wal(&files, &guarded, &mut checkpoint, &mut report, progress).await?;
+        let old = OldWal::read(&context, wal.join(&folder.name)).await?;
+        damaged |= context.recover_wal(&old, &mut checkpoint, &mut report, progress).await?;
     }
     finish(&context, &checkpoint, &names, damaged, report.clean).await?;
     Ok(report)
@@ -95,8 +94,26 @@ async fn read_files(context: &Context<'_>, folder: &Path) -> Result<Vec<Bytes>, 
     Ok(files)
 }
 
-async fn read_guard(context: &Context<'_>, folder: &Path) -> Result<Vec<Guarded>, StorageError> {
-    let path = folder.join(GUARD_FILE);
+/// What the last run left of one shard's WAL.
+struct OldWal {
+    folder: PathBuf,
+    files: Vec<Bytes>,
+    /// Blocks that the run was rewriting.
+    guarded: Vec<Guarded>,
+    /// Blocks that a recovery was rewriting when it was interrupted.
+    interrupted: Vec<Guarded>,
+}
+
+impl OldWal {
+    async fn read(context: &Context<'_>, folder: PathBuf) -> Result<OldWal, StorageError> {
+        let files = read_files(context, &folder).await?;
+        let guarded = read_guard(context, folder.join(GUARD_FILE)).await?;
+        let interrupted = read_guard(context, folder.join(RECOVERY_GUARD_FILE)).await?;
+        Ok(OldWal { folder, files, guarded, interrupted })
+    }
+}
+
+async fn read_guard(context: &Context<'_>, path: PathBuf) -> Result<Vec<Guarded>, StorageError> {
     if !context.disk.exists(&path).await? {
         return Ok(Vec::new());
     }
@@ -129,7 +146,7 @@ async fn finish(
             let id = uuid::Uuid::from_bytes(context.rt.uuid());
             disk.rename(&wal, context.data_dir.join(format!("{WAL_FOLDER}.damaged.{}", id.simple()))).await?;
         } else {
-            disk.remove_dir_all(&wal).await?;
+            discard(disk, &wal).await?;
         }
     }
     Ok(disk.sync_dir(context.data_dir).await?)
@@ -139,19 +156,20 @@ impl Context<'_> {
     /// Replays one WAL; returns whether it is damaged.
     async fn recover_wal(
         &self,
-        files: &[Bytes],
-        guarded: &[Guarded],
+        old: &OldWal,
         checkpoint: &mut Checkpoint,
         report: &mut RecoveryReport,
         progress: &mut dyn FnMut(RecoveryProgress),
     ) -> Result<bool, StorageError> {
-        let scanned = scan(files);
+        let scanned = scan(&old.files);
+        let guarded: Vec<Guarded> = old.guarded.iter().chain(&old.interrupted).cloned().collect();
         if scanned.end == WalEnd::Torn {
             self.rt.reached("torn tail");
             report.torn_tails += 1;
         }
-        let mut plans =
-            plan::plan(&scanned.frames, guarded, |log| checkpoint.entries.get(log).map(|entry| &entry.start));
+        let mut plans = plan::plan(&scanned.frames, &guarded, |log| {
+            checkpoint.entries.get(log).map(|entry| &entry.start)
+        });
         let known = self.known_logs(checkpoint, &plans).await?;
         if let WalEnd::Corrupt(damage) = &scanned.end {
             self.rt.reached("WAL damaged");
@@ -159,7 +177,12 @@ impl Context<'_> {
         }
         let of = plans.len();
         let mut damaged = matches!(scanned.end, WalEnd::Corrupt(_));
-        for (done, (id, plan)) in plans.iter().enumerate() {
+        // What an interrupted recovery had under guard comes first: its guard is then free for the others.
+        let interrupted = |id: &LogId| old.interrupted.iter().any(|guarded| guarded.log == *id);
+        let (first, rest): (Vec<_>, Vec<_>) = plans.iter().partition(|(id, _)| interrupted(id));
+        let mut guard = None;
+        let pauses = first.len();
+        for (done, (id, plan)) in first.into_iter().chain(rest).enumerate() {
             progress(RecoveryProgress { done, of });
             // A log without a folder was deleted.
             let Some(partition) = known.get(id) else { continue };
@@ -168,7 +191,12 @@ impl Context<'_> {
                 self.mark_damaged(partition, what).await?;
                 report.damaged.insert(partition.clone(), what.clone());
             } else if !plan.is_idle() {
-                self.recover_log(id, partition, plan, checkpoint).await?;
+                if done >= pauses && guard.is_none() {
+                    guard = Some(Rc::new(
+                        TailGuard::create(self.disk, &old.folder.join(RECOVERY_GUARD_FILE)).await?,
+                    ));
+                }
+                self.recover_log(id, partition, plan, checkpoint, guard.as_ref()).await?;
                 report.replayed.insert(partition.clone());
             }
         }
@@ -181,10 +209,12 @@ impl Context<'_> {
         partition: &TopicPartition,
         plan: &LogPlan,
         checkpoint: &mut Checkpoint,
+        guard: Option<&Rc<TailGuard>>,
     ) -> Result<(), StorageError> {
         let folder = self.data_dir.join(partition.folder_name());
         let before = checkpoint.entries.get(id).map_or_else(LogStart::empty, |entry| entry.start.clone());
-        let producers = replay::replay(self, &folder, plan, &before.producers).await?;
+        let producers =
+            replay::replay(self, &folder, plan, &before.producers, guard.map(|guard| (*id, guard))).await?;
         let start = LogStart {
             start: before.start.min(plan.end.offset),
             high_watermark: before.high_watermark.min(plan.end.offset),

@@ -33,6 +33,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// How long a full disk is waited for before it is tried again.
+const SPACE_RETRY: Duration = Duration::from_millis(200);
+
 /// Settings of one shard's store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -140,6 +143,12 @@ impl Shared {
         if self.no_space.get() { Err(StorageError::NoSpace) } else { Ok(()) }
     }
 
+    /// The disk was full: gives it time.
+    pub(crate) async fn wait_for_space(&self) {
+        self.set_no_space(true);
+        self.rt.sleep(SPACE_RETRY).await;
+    }
+
     /// Whether data of this log cannot be ours: no checkpoint names it, and the folder has none.
     pub(crate) fn is_foreign(&self, start: &LogStart) -> bool {
         start.is_new() && self.checkpoint_generation.get() == 0
@@ -157,6 +166,7 @@ impl Shared {
             StorageError::NoSpace
             | StorageError::Corrupt(_)
             | StorageError::Closed
+            | StorageError::Cut
             | StorageError::Foreign(_) => Rc::new(self.unknown_failure(error)),
         };
         if self.failed.borrow().is_some() {

@@ -11,10 +11,34 @@ pub mod group;
 pub mod guard;
 pub mod scan;
 
+use crate::disk::{Disk, DiskError};
+use std::path::{Path, PathBuf};
+
 pub use files::{WalConfig, WalFiles, make_file, write_header};
 
 /// The folder of all WALs, inside a data folder. Kafka and its tools take a folder without a `-N` ending for none of theirs.
 pub const WAL_FOLDER: &str = "hayate.wal";
+
+/// Ends the name of a folder that is no longer needed: removing is not atomic, renaming is.
+pub const DONE_SUFFIX: &str = ".done";
+
+/// Removes a folder with WAL files so that a crash leaves all of it or nothing that counts.
+///
+/// # Errors
+/// Those of the disk.
+pub async fn discard(disk: &Disk, folder: &Path) -> Result<(), DiskError> {
+    let mut done = folder.as_os_str().to_owned();
+    done.push(DONE_SUFFIX);
+    let done = PathBuf::from(done);
+    if disk.exists(&done).await? {
+        disk.remove_dir_all(&done).await?;
+    }
+    disk.rename(folder, &done).await?;
+    if let Some(parent) = folder.parent() {
+        disk.sync_dir(parent).await?;
+    }
+    disk.remove_dir_all(&done).await
+}
 
 /// The folder of one shard's WAL, below [`WAL_FOLDER`].
 pub fn shard_folder(shard: usize) -> String {

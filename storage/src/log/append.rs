@@ -44,6 +44,8 @@ pub struct Appended {
 pub struct FlushTicket {
     log: Rc<LogInner>,
     end: Offset,
+    /// Cuts that the log had seen when the ticket was made.
+    truncations: u64,
     waiting: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
@@ -54,15 +56,20 @@ impl std::fmt::Debug for FlushTicket {
 }
 
 impl FlushTicket {
-    pub(crate) fn new(log: Rc<LogInner>, end: Offset) -> FlushTicket {
-        FlushTicket { log, end, waiting: None }
+    fn new(log: Rc<LogInner>, state: &LogState, end: Offset) -> FlushTicket {
+        FlushTicket { log, end, truncations: state.truncations, waiting: None }
     }
 
     fn outcome(&self) -> Option<Result<(), StorageError>> {
-        if self.log.state.borrow().flushed.offset >= self.end {
-            return Some(Ok(()));
+        let (flushed, truncations) = {
+            let state = self.log.state.borrow();
+            (state.flushed.offset, state.truncations)
+        };
+        match flushed >= self.end {
+            _ if truncations != self.truncations => Some(Err(StorageError::Cut)),
+            true => Some(Ok(())),
+            false => self.log.check().err().map(Err),
         }
-        self.log.check_failed().err().map(Err)
     }
 }
 
@@ -86,6 +93,12 @@ impl Future for FlushTicket {
 }
 
 impl Log {
+    /// A ticket for everything appended so far.
+    pub(super) fn ticket(&self) -> FlushTicket {
+        let state = self.inner.state.borrow();
+        FlushTicket::new(self.inner.clone(), &state, state.end)
+    }
+
     /// Appends one validated batch, the first bytes of `records`. It gets the log's end as its base offset and `epoch`.
     ///
     /// # Errors
@@ -122,7 +135,7 @@ impl Log {
             log_append_time_ms: append_time(batch),
             log_start_offset: state.start,
             duplicate: false,
-            durable: FlushTicket::new(inner.clone(), state.awaited_end()),
+            durable: FlushTicket::new(inner.clone(), &state, state.awaited_end()),
         };
         drop(state);
         inner.shared.count_appended(bytes.len());
@@ -140,7 +153,7 @@ impl Log {
             log_append_time_ms: NO_TIMESTAMP_MS,
             log_start_offset: state.start,
             duplicate: true,
-            durable: FlushTicket::new(self.inner.clone(), original.last_offset.next()),
+            durable: FlushTicket::new(self.inner.clone(), state, original.last_offset.next()),
         }
     }
 }
@@ -155,13 +168,6 @@ fn append_time(batch: &ValidBatch) -> i64 {
     match batch.stamp {
         Some(stamp) if stamp.timestamp_type == TimestampType::LogAppendTime => stamp.max_timestamp_ms,
         Some(_) | None => NO_TIMESTAMP_MS,
-    }
-}
-
-impl LogInner {
-    /// Whether the log or its folder has failed; a full disk does not count, it passes.
-    pub(crate) fn check_failed(&self) -> Result<(), StorageError> {
-        self.check()
     }
 }
 

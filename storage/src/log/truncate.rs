@@ -85,7 +85,14 @@ impl LogInner {
         let _held = self.files.acquire().await;
         let dropped = self.state.borrow_mut().cut_end(mark, &self.shared)?;
         self.shared.guard.forget(self.id).await?;
-        self.finish_cut(mark, &dropped).await
+        // A full disk is waited out: there is no way back behind the cut.
+        while let Err(error) = self.finish_cut(mark, &dropped).await {
+            match error {
+                StorageError::NoSpace => self.shared.wait_for_space().await,
+                other => return Err(other),
+            }
+        }
+        Ok(())
     }
 
     async fn finish_cut(self: &Rc<Self>, mark: Mark, dropped: &[Offset]) -> Result<(), StorageError> {

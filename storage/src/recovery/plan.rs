@@ -5,6 +5,7 @@
 //! a log may contradict a checkpoint that was taken after it; the cut settles it.
 
 use crate::batch::Offset;
+use crate::chunk::block_floor;
 use crate::log::{LogStart, Mark};
 use crate::wal::format::{FrameHeader, FrameKind, LogId};
 use crate::wal::guard::Guarded;
@@ -33,6 +34,8 @@ pub(super) struct LogPlan {
     pub(super) base: Mark,
     /// Where it ends really.
     pub(super) end: Mark,
+    /// Before this everything is whole and durable in the segments already.
+    durable: (Offset, u64),
     /// In the order of the WAL; later ones win.
     pub(super) writes: Vec<Write>,
     /// Final sizes of segments that were sealed behind the checkpoint.
@@ -53,6 +56,7 @@ impl LogPlan {
         LogPlan {
             base,
             end: base,
+            durable: (Offset::ZERO, 0),
             writes: Vec::new(),
             sealed: BTreeMap::new(),
             untouched: base.offset,
@@ -92,6 +96,11 @@ impl LogPlan {
         if begins {
             self.sealed.insert(self.end.segment, self.end.pos);
         }
+        if header.kind == FrameKind::Extent {
+            // The direct append wrote all blocks before its end, those of earlier frames too.
+            self.durable = (to.segment, payload_pos);
+            self.writes.clear();
+        }
         if !frame.payload.is_empty() {
             self.writes.push(Write { segment: to.segment, pos: payload_pos, bytes: frame.payload.clone() });
         }
@@ -116,7 +125,7 @@ impl LogPlan {
         let size = self.sealed.get(&write.segment).copied();
         let size = size.or((write.segment == self.end.segment).then_some(self.end.pos)).unwrap_or(0);
         write.bytes.truncate(size.saturating_sub(write.pos) as usize);
-        if !write.bytes.is_empty() {
+        if !write.bytes.is_empty() && (write.segment, write.pos) >= self.durable {
             self.writes.insert(0, write);
         }
     }
@@ -141,6 +150,17 @@ impl LogPlan {
         self.sealed.retain(|segment, _| *segment < to.segment);
         self.untouched = self.untouched.min(to.offset);
         self.end = to;
+    }
+
+    /// The block of the segment's last accounted bytes that is about to be rewritten, unless its bytes so far are among the writes: where
+    /// it begins, and how many bytes count.
+    pub(super) fn exposed_front(&self) -> Option<(u64, usize)> {
+        let block = block_floor(self.base.pos);
+        let front = (self.base.pos - block) as usize;
+        let in_block = |write: &&Write| write.segment == self.base.segment && block_floor(write.pos) == block;
+        let mut rewrites = self.writes.iter().filter(in_block).peekable();
+        let exposed = rewrites.peek().is_some() && rewrites.all(|write| write.pos > block);
+        (front > 0 && exposed).then_some((block, front))
     }
 
     /// Whether there is nothing to do.

@@ -11,8 +11,11 @@ use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
 use crate::log::Mark;
 use crate::names::{FileKind, FileName, FileStage, SegmentFile};
 use crate::producers::ProducerState;
+use crate::wal::format::LogId;
+use crate::wal::guard::{Guard, Guarded, TailGuard};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Largest single write, and read, while replaying.
 const PIECE_BYTES: usize = 1 << 20;
@@ -24,12 +27,17 @@ pub(super) async fn replay(
     folder: &Path,
     plan: &LogPlan,
     producers: &[u8],
+    guard: Option<(LogId, &Rc<TailGuard>)>,
 ) -> Result<Vec<u8>, StorageError> {
     let _phase = context.rt.phase("recovering");
     let mut by_segment: BTreeMap<Offset, Vec<&Write>> = BTreeMap::new();
     for write in &plan.writes {
         by_segment.entry(write.segment).or_default().push(write);
     }
+    let _guarded = match guard {
+        Some((log, guard)) => guard_front(context, folder, plan, log, guard).await?,
+        None => None,
+    };
     for (segment, writes) in by_segment {
         write_segment(context, folder, segment, &writes).await?;
     }
@@ -40,6 +48,21 @@ pub(super) async fn replay(
     remove_later(context, folder, plan.end.segment).await?;
     trim_indexes(context, folder, plan).await?;
     rebuild_producers(context, folder, plan, producers).await
+}
+
+/// The accounted bytes of the block that the first write shares with them are in no WAL: a crash here may damage them.
+async fn guard_front(
+    context: &Context<'_>,
+    folder: &Path,
+    plan: &LogPlan,
+    log: LogId,
+    guard: &Rc<TailGuard>,
+) -> Result<Option<Guard>, StorageError> {
+    let Some((pos, front_bytes)) = plan.exposed_front() else { return Ok(None) };
+    let file = open_segment(context, folder, plan.base.segment).await?;
+    let bytes = file.read_at(pos, front_bytes).await?;
+    let guarded = Guarded { log, segment: plan.base.segment, pos, bytes };
+    Ok(Some(guard.protect(&guarded).await?))
 }
 
 fn path_of(folder: &Path, base: Offset, kind: FileKind) -> PathBuf {

@@ -7,8 +7,8 @@ use crate::error::StorageError;
 use crate::log::{Log, LogInner};
 use crate::names::{FileKind, FolderMark, TopicPartition};
 use crate::wal::format::LogId;
-use crate::wal::guard::TailGuard;
-use crate::wal::{WAL_FOLDER, WalFiles, shard_folder};
+use crate::wal::guard::{GUARD_FILE, TailGuard};
+use crate::wal::{WAL_FOLDER, WalFiles, discard, shard_folder};
 use hayate_rt::notify::{Lock, Notify};
 use hayate_rt::{Queue, Rt};
 use std::cell::{Cell, RefCell};
@@ -31,7 +31,7 @@ impl Store {
         let (checkpoint, _) = checkpoint::load(&disk, &config.data_dir).await?;
         let folder = config.data_dir.join(WAL_FOLDER).join(shard_folder(config.shard));
         let wal = WalFiles::create(&disk, &folder, rt.random_u64(), config.wal).await?;
-        let guard = TailGuard::create(&disk, &folder).await?;
+        let guard = TailGuard::create(&disk, &folder.join(GUARD_FILE)).await?;
         let shared = Rc::new(Shared::new(rt, disk, config, wal, guard, checkpoint.generation));
         for spec in logs {
             let id = LogId { topic_id: spec.topic_id, partition: spec.partition.partition };
@@ -117,10 +117,8 @@ impl Store {
         shared.stopped.set(true);
         shared.work.notify();
         shared.pressure.notify();
-        let wal = shared.config.data_dir.join(WAL_FOLDER);
-        shared.disk.remove_dir_all(wal.join(shard_folder(shared.config.shard))).await?;
-        shared.disk.sync_dir(&wal).await?;
-        Ok(())
+        let wal = shared.config.data_dir.join(WAL_FOLDER).join(shard_folder(shared.config.shard));
+        Ok(discard(&shared.disk, &wal).await?)
     }
 }
 

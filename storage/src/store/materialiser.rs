@@ -7,8 +7,6 @@ use crate::log::LogInner;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long it waits before it tries a full disk again.
-const SPACE_RETRY: Duration = Duration::from_millis(200);
 /// How long it waits for memory that others hold.
 const MEMORY_WAIT: Duration = Duration::from_millis(2);
 /// How long it waits for a cut to finish.
@@ -35,8 +33,7 @@ pub(super) async fn run(shared: Rc<Shared>) {
         match outcome {
             Ok(()) => shared.set_no_space(false),
             Err(StorageError::NoSpace) => {
-                shared.set_no_space(true);
-                shared.rt.sleep(SPACE_RETRY).await;
+                shared.wait_for_space().await;
             }
             Err(error) => {
                 shared.fail(&error);

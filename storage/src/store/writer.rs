@@ -12,8 +12,6 @@ use hayate_rt::Queue;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long the writer waits before it looks for space again.
-const SPACE_RETRY: Duration = Duration::from_millis(200);
 /// Frame headers that a group has room for beyond its batches.
 const FRAMES_EXTRA: usize = 8;
 
@@ -100,12 +98,12 @@ async fn append_directly(shared: &Rc<Shared>, log: &Rc<LogInner>) -> Result<(), 
         match log.append_directly().await {
             Ok(bytes) => {
                 shared.count_direct(bytes);
+                shared.set_no_space(false);
                 log.end_direct();
                 return Ok(());
             }
             Err(StorageError::NoSpace) => {
-                shared.set_no_space(true);
-                shared.rt.sleep(SPACE_RETRY).await;
+                shared.wait_for_space().await;
             }
             Err(StorageError::Closed) => return Ok(()),
             Err(error) => return Err(error),
@@ -177,11 +175,13 @@ async fn make_next(shared: &Rc<Shared>) -> Result<(), StorageError> {
     let made = make_file(&disk, &path, bytes).await.map_err(StorageError::from);
     shared.making_file.set(false);
     match made {
-        Ok(file) => shared.wal.borrow_mut().add_free(file, bytes),
+        Ok(file) => {
+            shared.wal.borrow_mut().add_free(file, bytes);
+            shared.set_no_space(false);
+        }
         Err(StorageError::NoSpace) => {
             shared.wal.borrow_mut().abandon_file();
-            shared.set_no_space(true);
-            shared.rt.sleep(SPACE_RETRY).await;
+            shared.wait_for_space().await;
         }
         Err(error) => return Err(error),
     }

@@ -21,6 +21,8 @@ use std::rc::Rc;
 
 /// The file's name, in the folder of a shard's WAL.
 pub const GUARD_FILE: &str = "tails";
+/// The file that recovery uses, so that it keeps the other as it is.
+pub const RECOVERY_GUARD_FILE: &str = "tails.recovery";
 const MAGIC: &[u8; 4] = b"HTGD";
 const HEADER_BYTES: usize = 52;
 const SLOT_BYTES: usize = 2 * BLOCK_BYTES;
@@ -73,8 +75,8 @@ impl TailGuard {
     ///
     /// # Errors
     /// Those of the disk.
-    pub async fn create(disk: &Disk, folder: &Path) -> Result<TailGuard, DiskError> {
-        let file = super::make_file(disk, &folder.join(GUARD_FILE), (SLOTS * SLOT_BYTES) as u64).await?;
+    pub async fn create(disk: &Disk, path: &Path) -> Result<TailGuard, DiskError> {
+        let file = super::make_file(disk, path, (SLOTS * SLOT_BYTES) as u64).await?;
         Ok(TailGuard { file, slots: RefCell::new(vec![Slot::default(); SLOTS]), freed: Notify::default() })
     }
 

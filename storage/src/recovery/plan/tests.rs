@@ -80,6 +80,7 @@ fn a_new_segment_seals_the_one_before() {
 #[test]
 fn extents_move_the_end_and_write_their_rest_only() {
     check(mark(5, 0, 100), "x 0 100 8092 8 90", "end 90 0 8200; w 0 8192 8");
+    check(mark(5, 0, 100), "b 0 100 50 7; x 0 150 8042 8 90", "end 90 0 8200; w 0 8192 8");
     check(mark(5, 0, 100), "x 0 100 8092 0 90", "end 90 0 8192");
 }
 
