@@ -20,9 +20,9 @@ mod topics;
 pub use describe_configs::BrokerConfig;
 
 use crate::shard::Shard;
-use crate::shard::interrupt::Interrupt;
+use crate::shard::connection::Connection;
 use bytes::Bytes;
-use hayate_net::conn::Answer;
+use hayate_net::conn::{Answer, Ticket};
 use hayate_net::error::{FrameError, WireError};
 use hayate_net::frame::{ClientId, RequestFrame, RequestHead};
 use hayate_net::wire::codec;
@@ -194,20 +194,24 @@ pub struct RequestContext {
     pub client_id: Option<ClientId>,
     /// When it began.
     pub begun: MonoTime,
-    /// Cuts waiting short.
-    pub interrupt: Rc<Interrupt>,
+    /// Its connection, and its place there.
+    pub connection: Rc<Connection>,
+    /// Its place among the connection's open requests.
+    pub ticket: Ticket,
 }
 
 impl RequestContext {
     /// Of a request that begins now.
     pub fn new(
-        shard: Rc<Shard>,
+        connection: Rc<Connection>,
+        ticket: Ticket,
         spec: &'static ApiSpec,
         frame: &RequestFrame,
-        interrupt: Rc<Interrupt>,
     ) -> RequestContext {
+        let shard = connection.shard().clone();
         let begun = shard.rt.now();
-        RequestContext { shard, spec, head: frame.head, client_id: frame.client_id.clone(), begun, interrupt }
+        let (head, client_id) = (frame.head, frame.client_id.clone());
+        RequestContext { shard, spec, head, client_id, begun, connection, ticket }
     }
 
     fn version(&self) -> i16 {

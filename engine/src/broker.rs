@@ -23,6 +23,7 @@ use crate::shard::Shard;
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use crate::shard::follower::{Follower, log_specs};
 use crate::shard::owner::Owner;
+use crate::shard::panics::vital_future;
 use crate::shard::router::Router;
 use crate::shard::view::ClusterView;
 use controller::ControllerService;
@@ -44,6 +45,7 @@ pub struct ShardParts {
     id: ShardId,
     shards: u16,
     partitions: Ports<PartitionCall, PartitionAnswer>,
+    appends: Ports<PartitionCall, PartitionAnswer>,
     control: Ports<ControlCall, ControlAnswer>,
     views: Arc<Publisher<ClusterView>>,
     opened: Arc<Gate>,
@@ -69,17 +71,19 @@ pub fn shard_parts(options: &BrokerOptions, shards: u16) -> Vec<ShardParts> {
     let views = Arc::new(Publisher::new(Arc::new(nothing)));
     let (opened, drained) = (Gate::new(count), Gate::new(count));
     let partitions = mesh(count, options.mailbox_credits);
+    let appends = mesh(count, options.mailbox_credits);
     let control = mesh(count, options.mailbox_credits);
-    let part = |(id, (partitions, control))| ShardParts {
+    let part = |(id, ((partitions, appends), control))| ShardParts {
         id: ShardId(id),
         shards,
         partitions,
+        appends,
         control,
         views: views.clone(),
         opened: opened.clone(),
         drained: drained.clone(),
     };
-    (0..shards).zip(partitions.into_iter().zip(control)).map(part).collect()
+    (0..shards).zip(partitions.into_iter().zip(appends).zip(control)).map(part).collect()
 }
 
 /// A shard that serves.
@@ -121,15 +125,19 @@ pub async fn start_shard(
     owner.set_store(store.clone());
     let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), defaults));
     follower.apply(&view).await;
-    let router = Router::new(owner.clone(), parts.partitions.callers);
+    let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
     let shard = Shard::new(rt.clone(), options.clone(), owner, router, control);
-    rt.spawn(Queue::Foreground, shard.clone().receive(parts.partitions.inbox)).detach();
+    let receiving = shard.clone().receive(parts.partitions.inbox);
+    rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
+    let appending = shard.clone().receive_appends(parts.appends.inbox);
+    rt.spawn(Queue::Foreground, vital_future(appending)).detach();
     parts.opened.pass().await;
     let listener = network.listen(options.listen)?;
     let metadata_store = service.as_ref().map(ControllerService::metadata_store);
     if let Some(service) = service {
-        rt.spawn(Queue::Coordination, service.serve(shard.clone(), parts.control.inbox)).detach();
+        let serving = service.serve(shard.clone(), parts.control.inbox);
+        rt.spawn(Queue::Coordination, vital_future(serving)).detach();
     }
     start_tasks(&rt, &shard, &store, follower, subscriber, listener);
     Ok(RunningShard { shard, store, drained: parts.drained, metadata_store })
@@ -151,7 +159,7 @@ fn start_tasks(
             following.apply(&view).await;
         }
     };
-    rt.spawn(Queue::Coordination, follow).detach();
+    rt.spawn(Queue::Coordination, vital_future(follow)).detach();
     let (rt2, store, every) = (rt.clone(), store.clone(), shard.options.retention_check_every);
     let retain = async move {
         loop {
@@ -160,7 +168,7 @@ fn start_tasks(
             follower.retry().await;
         }
     };
-    rt.spawn(Queue::Background, retain).detach();
+    rt.spawn(Queue::Background, vital_future(retain)).detach();
 }
 
 impl RunningShard {

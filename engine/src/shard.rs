@@ -25,7 +25,7 @@ use connection::Connection;
 use hayate_net::send::SendCounters;
 use hayate_net::socket::Listener;
 use hayate_rt::mailbox::{Call, Caller, Inbox};
-use hayate_rt::notify::{Lock, Notify};
+use hayate_rt::notify::Lock;
 use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::ProducerId;
 use interrupt::Interrupt;
@@ -33,7 +33,7 @@ use owner::{Owner, Started};
 use router::Router;
 use sessions::SessionCache;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,6 +211,7 @@ impl Shard {
                     self.counters.accepted.add(1);
                     let serving = Connection::serve(self.clone(), socket, peer);
                     self.rt.spawn(Queue::Foreground, serving).detach();
+                    self.rt.yield_now().await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -220,32 +221,26 @@ impl Shard {
         }
     }
 
-    /// Serves the calls of other shards until they are gone. Awaits nothing but its inbox: appends that must wait until
-    /// this shard has caught up go, in their order, through `lane`.
+    /// Serves other shards' calls, but for appends, until they are gone. Awaits nothing but its inbox.
     pub async fn receive(self: Rc<Self>, inbox: Inbox<PartitionCall, PartitionAnswer>) {
-        let lane = Rc::new(AppendLane::default());
-        let appending = self.clone().append_in_order(lane.clone());
-        let appending = self.rt.spawn(Queue::Foreground, appending);
         while let Ok(call) = inbox.recv().await {
-            self.counters.served_calls.add(1);
-            match call.request {
-                PartitionCall::Append(_) => lane.push(call),
-                _ => self.serve_call(call),
-            }
+            self.serve_call(call).await;
         }
-        drop(appending);
     }
 
-    async fn append_in_order(self: Rc<Self>, lane: Rc<AppendLane>) {
-        loop {
-            let call = lane.next().await;
+    /// Serves other shards' appends in their order. Awaits its inbox, and the disk while too much is unflushed: that holds
+    /// up who appends, and nobody else.
+    pub async fn receive_appends(self: Rc<Self>, inbox: Inbox<PartitionCall, PartitionAnswer>) {
+        while let Ok(call) = inbox.recv().await {
             self.owner.writable().await;
-            self.serve_call(call);
+            self.serve_call(call).await;
         }
     }
 
-    fn serve_call(&self, call: Call<PartitionCall, PartitionAnswer>) {
-        match self.owner.start(call.request) {
+    /// Answers at once what waits for nothing, and the rest in a task. Does not wait itself.
+    async fn serve_call(&self, call: Call<PartitionCall, PartitionAnswer>) {
+        self.counters.served_calls.add(1);
+        match self.owner.start(call.request).now().await {
             Started::Done(answer) => call.reply.send(answer),
             Started::Later(rest) => {
                 let answering = async move { call.reply.send(rest.await) };
@@ -278,31 +273,6 @@ impl Shard {
             self.rt.sleep(Duration::from_millis(1)).await;
         }
         self.connections.all().iter().for_each(|connection| connection.abort());
-    }
-}
-
-/// Appends from other shards that wait for their turn; as many as there are credits, at most.
-#[derive(Default)]
-struct AppendLane {
-    waiting: RefCell<VecDeque<Call<PartitionCall, PartitionAnswer>>>,
-    pushed: Notify,
-}
-
-impl AppendLane {
-    fn push(&self, call: Call<PartitionCall, PartitionAnswer>) {
-        self.waiting.borrow_mut().push_back(call);
-        self.pushed.notify();
-    }
-
-    async fn next(&self) -> Call<PartitionCall, PartitionAnswer> {
-        loop {
-            let pushed = self.pushed.notified();
-            let call = self.waiting.borrow_mut().pop_front();
-            match call {
-                Some(call) => return call,
-                None => pushed.await,
-            }
-        }
     }
 }
 

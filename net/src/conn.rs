@@ -97,6 +97,11 @@ impl InFlight {
         Some(answer)
     }
 
+    /// Whether every request before this one has been answered, and its answer has left.
+    pub fn is_oldest(&self, ticket: Ticket) -> bool {
+        ticket.0 == self.oldest
+    }
+
     /// Whether no request is open and no answer waits.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -131,6 +136,7 @@ mod tests {
         assert!(!open.complete(tickets[2], frame(2)));
         assert!(!open.complete(tickets[1], Answer::Silence));
         assert_eq!(open.pop(), None);
+        assert!(open.is_oldest(tickets[0]) && !open.is_oldest(tickets[1]));
         assert!(open.complete(tickets[0], frame(0)));
         assert_eq!(
             [open.pop(), open.pop(), open.pop()],

@@ -52,6 +52,8 @@ async fn serve(
 ) -> Result<Answer, WireError> {
     let targets = targets(&context, &session, bounds.isolation, is_replica);
     let probes = wait_for_enough(&context, &targets, &bounds).await;
+    // One answer with records is sent while the next is read: no connection holds more, however it pipelines.
+    context.connection.turn(context.ticket).await;
     let budgets = Budgets::plan(session.wanted(), &probes, bounds.max_bytes);
     let reads = read_all(&context, &targets, &budgets).await;
     let answers = assemble(&session, probes, reads, bounds.max_bytes, bounds.isolation);
@@ -109,12 +111,12 @@ async fn wait_for_enough(
         }
         let left = deadline.since(context.shard.rt.now());
         let waiting = context.shard.rt.timeout(left, waiter.woken());
-        let _ = context.interrupt.unless(waiting).await;
+        let _ = context.connection.interrupted().unless(waiting).await;
     }
 }
 
 fn is_patient(context: &RequestContext, deadline: MonoTime) -> bool {
-    context.shard.rt.now() < deadline && !context.interrupt.is_set()
+    context.shard.rt.now() < deadline && !context.connection.interrupted().is_set()
 }
 
 async fn probe_all(

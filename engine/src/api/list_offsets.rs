@@ -15,17 +15,20 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, TopicName};
 use std::collections::BTreeSet;
 
+/// First version whose answers carry leader epochs.
+const LEADER_EPOCH_SINCE: i16 = 4;
+
 pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer, WireError> {
     let request: ListOffsetsRequest = context.decode(body)?;
     let Some(isolation) = Isolation::from_level(request.isolation_level) else {
         let refuse = |_: &TopicName, _: &ListOffsetsPartition| Err(ErrorCode::InvalidRequest);
-        return context.answer(&respond(&request, refuse));
+        return context.answer(&respond(&request, context.version(), refuse));
     };
     let found = look_up(&context, &request, isolation).await;
     let mut found = found.into_iter();
     let next =
         |_: &TopicName, _: &ListOffsetsPartition| found.next().unwrap_or(Err(ErrorCode::UnknownServerError));
-    context.answer(&respond(&request, next))
+    context.answer(&respond(&request, context.version(), next))
 }
 
 /// One outcome for each partition, in request order.
@@ -102,6 +105,7 @@ fn lookup_time(timestamp_ms: i64, version: i16) -> Result<LookupTime, ErrorCode>
 
 fn respond(
     request: &ListOffsetsRequest,
+    version: i16,
     mut outcome: impl FnMut(&TopicName, &ListOffsetsPartition) -> Result<TimedOffset, ErrorCode>,
 ) -> ListOffsetsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
@@ -116,7 +120,7 @@ fn respond(
                 .with_error_code(code.code())
                 .with_timestamp(found.timestamp_ms)
                 .with_offset(found.offset.0)
-                .with_leader_epoch(found.leader_epoch.0)
+                .with_leader_epoch(if version >= LEADER_EPOCH_SINCE { found.leader_epoch.0 } else { -1 })
         };
         let partitions = topic.partitions.iter().map(answer).collect();
         topics.push(

@@ -13,6 +13,7 @@ use hayate_net::wire::produce::{
     encode_response, parse,
 };
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Where the outcome of one partition of the request comes from.
 enum Place {
@@ -42,7 +43,7 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
     }
     let sent = dispatch(&context, request, durability).await;
     if durability == Durability::None {
-        return Ok(done(finish_unanswered(sent).await));
+        return Ok(Box::pin(finish_unanswered(sent)));
     }
     Ok(Box::pin(finish(context, sent)))
 }
@@ -68,8 +69,9 @@ async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durabil
         }
     }
     let produce_version = context.version();
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     context.shard.owner.writable().await;
-    let call = |parts| PartitionCall::Append(Append { parts, produce_version, durability });
+    let call = |parts| PartitionCall::Append(Append { parts, produce_version, durability, patience });
     let groups = groups.dispatch(&context.shard.router, call).await;
     Sent { request, places, groups }
 }

@@ -1,6 +1,8 @@
 //! Whole simulated brokers with simulated clients: every shard, disk, network and client in one thread.
 
 mod client;
+mod requests;
+mod rough;
 
 use super::{BrokerOptions, RunningShard, shard_parts, start_shard};
 use bytes::Bytes;
@@ -95,8 +97,17 @@ impl Bench {
 
 /// Runs `scenario` on `shards` shards under several seeds.
 fn check<F: Future<Output = ()> + 'static>(shards: u16, scenario: impl Fn(Bench) -> F) {
+    check_with(shards, |_| (), scenario);
+}
+
+/// As [`check`], with other options.
+fn check_with<F: Future<Output = ()> + 'static>(
+    shards: u16,
+    adjust: fn(&mut BrokerOptions),
+    scenario: impl Fn(Bench) -> F,
+) {
     for seed in 0..8 {
-        let bench = Bench::new(seed, shards, |_| ());
+        let bench = Bench::new(seed, shards, adjust);
         let sim = bench.sim.clone();
         let outcome = sim.run(HOUR, scenario(bench));
         assert_eq!(outcome, Ok(()), "seed {seed}");
@@ -303,5 +314,105 @@ fn a_batch_that_lies_is_refused_with_kafkas_code() {
         assert_eq!(client.produce(&topic, 0, &[&large]).await, Err(ErrorCode::MessageTooLarge));
         assert_eq!(client.produce(&topic, 7, &["x"]).await, Err(ErrorCode::UnknownTopicOrPartition));
         assert_eq!(client.produce(&topic, 0, &["x"]).await, Ok(0));
+    });
+}
+
+#[test]
+fn another_number_of_shards_serves_the_same_records() {
+    check(3, |mut bench| async move {
+        let mut topic = None;
+        for (round, shards) in [3, 1, 2].into_iter().enumerate() {
+            bench.shards = shards;
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = match &topic {
+                Some(topic) => topic,
+                None => topic.insert(client.create_topic("moved", 6).await),
+            };
+            for partition in 0..6 {
+                assert_eq!(client.produce(topic, partition, &["x"]).await, Ok(round as i64));
+                let fetched = client.fetch(topic, &[(partition, 0)], 1, 0).await;
+                assert_eq!(values(&fetched, partition).len(), round + 1);
+            }
+            bench.stop(running).await;
+        }
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_records_and_takes_them_again_when_there_is_space() {
+    check(2, |bench| async move {
+        let _running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("full", 2).await;
+        client.produce(&topic, 0, &["before"]).await.unwrap();
+        bench.disk.set_capacity(Some(bench.disk.used_bytes()));
+        let large = "x".repeat(900_000);
+        let mut outcome = Ok(0);
+        for _ in 0..40 {
+            outcome = client.produce(&topic, 0, &[&large]).await;
+            match outcome {
+                // In flight when the disk became full.
+                Ok(_) | Err(ErrorCode::RequestTimedOut) => {}
+                Err(_) => break,
+            }
+        }
+        assert_eq!(outcome, Err(ErrorCode::KafkaStorageError));
+        let mut reader = bench.client().await;
+        let fetched = reader.fetch(&topic, &[(0, 0)], 1, 0).await;
+        assert_eq!(values(&fetched, 0)[0], "before", "reading goes on");
+        bench.disk.set_capacity(None);
+        Rt::sim(bench.sim.node(CLIENT)).sleep(Duration::from_secs(5)).await;
+        assert!(client.produce(&topic, 0, &["after"]).await.is_ok(), "producing resumes by itself");
+    });
+}
+
+#[test]
+fn a_small_memory_budget_slows_clients_down_and_stops_none() {
+    check_with(
+        2,
+        |options| options.memory_budget_bytes = 1,
+        |bench| async move {
+            let running = bench.start().await;
+            let topic = bench.client().await.create_topic("tight", 2).await;
+            let rt = Rt::sim(bench.sim.node(CLIENT));
+            let mut producing = Vec::new();
+            for number in 0..8 {
+                let (mut client, topic) = (bench.client().await, topic.clone());
+                producing.push(rt.spawn(Queue::Foreground, async move {
+                    for _ in 0..3 {
+                        client.produce(&topic, number % 2, &[&"x".repeat(600_000)]).await.unwrap();
+                    }
+                }));
+            }
+            for producer in producing {
+                producer.await;
+            }
+            let stalls: u64 = running.iter().map(|running| running.shard.budget.stalls()).sum();
+            assert!(stalls > 0, "the budget was felt");
+            assert!(running.iter().all(|running| running.shard.budget.used_bytes() == 0), "and given back");
+        },
+    );
+}
+
+#[test]
+fn a_stop_answers_what_is_open() {
+    check(2, |bench| async move {
+        let running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("stopping", 2).await;
+        let (rt, mut poller, polled) = (Rt::sim(bench.sim.node(CLIENT)), bench.client().await, topic.clone());
+        let polling = rt.spawn(Queue::Foreground, async move {
+            poller.fetch(&polled, &[(0, 0), (1, 0)], 1, 3_600_000).await
+        });
+        rt.sleep(Duration::from_millis(100)).await;
+        for number in 0..20 {
+            client.send_produce(&topic, number % 2, &["last"]).await;
+        }
+        rt.sleep(Duration::from_millis(1)).await;
+        let began = rt.now();
+        bench.stop(running).await;
+        assert!(rt.now().since(began) < Duration::from_secs(10), "no long poll is waited for");
+        polling.await;
     });
 }

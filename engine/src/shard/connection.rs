@@ -33,6 +33,8 @@ const READ_BYTES_BUSY: usize = 16 << 10;
 const REQUESTS_MAX: usize = 64;
 /// Bytes of open requests and unsent answers above which a connection begins nothing new.
 const OPEN_BYTES_MAX: usize = 32 << 20;
+/// Requests that a connection begins before others get their turn.
+const REQUESTS_PER_TURN: u64 = 8;
 /// Bytes of answers that one write gathers.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -83,7 +85,9 @@ pub struct Connection {
     changed: Notify,
     reading_ended: Cell<bool>,
     /// Ends reading and long polls: this broker stops, or an answer said to close.
-    interrupt: Rc<Interrupt>,
+    interrupt: Interrupt,
+    /// Nothing can be sent any more.
+    cut: Cell<bool>,
     last_active: Cell<MonoTime>,
     last_frame_bytes: Cell<usize>,
 }
@@ -100,18 +104,46 @@ impl Connection {
             open: RefCell::new(InFlight::new(limits)),
             changed: Notify::default(),
             reading_ended: Cell::new(false),
-            interrupt: Rc::default(),
+            interrupt: Interrupt::default(),
+            cut: Cell::new(false),
             last_frame_bytes: Cell::new(0),
         });
         let number = shard.connections.add(&connection);
         let writer = connection.clone();
-        let writing = shard.rt.spawn(Queue::Foreground, async move { writer.write_answers().await });
-        let end = connection.clone().read_requests().await.err().unwrap_or(End::Orderly);
+        let writing = Contained::new(async move { writer.write_answers().await });
+        let writing = shard.rt.spawn(Queue::Foreground, writing);
+        let read = Contained::new(connection.clone().read_requests()).await;
+        let end = read.map_err(End::from).and_then(|read| read).err().unwrap_or(End::Orderly);
         connection.note_end(&end);
         connection.reading_ended.set(true);
         connection.changed.notify();
-        writing.await;
+        if writing.await.is_err() {
+            connection.note_end(&End::Panicked);
+        }
+        connection.cut.set(true);
+        connection.interrupt();
         shard.connections.remove(number);
+    }
+
+    /// The shard that serves it.
+    pub fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    /// Turns when long polls are to end.
+    pub fn interrupted(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Waits until the answers to all earlier requests have left, or nobody will send any.
+    pub async fn turn(&self, ticket: Ticket) {
+        loop {
+            let changed = self.changed.notified();
+            if self.cut.get() || self.open.borrow().is_oldest(ticket) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// When anything was last read or sent.
@@ -119,9 +151,11 @@ impl Connection {
         self.last_active.get()
     }
 
-    /// Cuts the connection.
+    /// Cuts the connection: what is open is not answered.
     pub fn abort(&self) {
+        self.cut.set(true);
         self.socket.abort();
+        self.changed.notify();
     }
 
     /// Reads no further request, and lets long polls answer with what they have.
@@ -134,7 +168,11 @@ impl Connection {
         let counters = &self.shard.counters;
         match end {
             End::Orderly => {}
-            End::Socket(error) => tracing::debug!(peer = %self.peer, %error, "connection lost"),
+            End::Socket(error) => {
+                tracing::debug!(peer = %self.peer, %error, "connection lost");
+                self.abort();
+                self.interrupt();
+            }
             End::Protocol(error) => {
                 counters.refused_requests.add(1);
                 tracing::info!(peer = %self.peer, %error, "connection closed: bad request");
@@ -142,25 +180,35 @@ impl Connection {
             End::Panicked => {
                 counters.panicked_requests.add(1);
                 tracing::error!(peer = %self.peer, "connection closed: a request panicked");
-                self.socket.abort();
+                self.abort();
             }
         }
     }
 
     async fn read_requests(self: Rc<Self>) -> Result<(), End> {
         let mut received = BytesMut::new();
-        loop {
-            self.wait_for_room().await;
+        for count in 1u64.. {
+            if !self.wait_for_room().await {
+                return Ok(());
+            }
             let Some((frame, spec, charge)) = self.next_frame(&mut received).await? else { return Ok(()) };
             self.begin(frame, spec, charge).await?;
+            if count.is_multiple_of(REQUESTS_PER_TURN) {
+                self.shard.rt.yield_now().await;
+            }
         }
+        Ok(())
     }
 
-    async fn wait_for_room(&self) {
+    /// Waits until another request may begin; false when none will.
+    async fn wait_for_room(&self) -> bool {
         loop {
             let changed = self.changed.notified();
-            if self.open.borrow().has_room() || self.interrupt.is_set() {
-                return;
+            if self.interrupt.is_set() || self.cut.get() {
+                return false;
+            }
+            if self.open.borrow().has_room() {
+                return true;
             }
             changed.await;
         }
@@ -218,7 +266,7 @@ impl Connection {
         let frame_bytes = frame.len();
         let request = split_request(frame)?;
         let ticket = self.open.borrow_mut().begin(frame_bytes);
-        let context = RequestContext::new(self.shard.clone(), spec, &request, self.interrupt.clone());
+        let context = RequestContext::new(self.clone(), ticket, spec, &request);
         self.shard.counters.requests.add(1);
         let begun = Contained::new(api::begin(context, request.body)).await;
         let later = begun.map_err(End::from).and_then(|later| later.map_err(End::from));
@@ -272,17 +320,21 @@ impl Connection {
     async fn write_answers(self: Rc<Self>) {
         loop {
             let changed = self.changed.notified();
+            if self.cut.get() {
+                return;
+            }
             let mut ready = self.gather();
             if ready.count > 0 {
                 self.changed.notify(); // the reader may wait for room
             }
             if !ready.rope.is_empty() {
                 if self.shard.sent.send(&self.socket, &mut ready.rope).await.is_err() {
-                    return self.socket.abort();
+                    return self.abort();
                 }
                 self.last_active.set(self.shard.rt.now());
             }
             if ready.close || (self.reading_ended.get() && self.open.borrow().is_empty()) {
+                self.interrupt(); // the reader, if it still waits for the peer
                 return self.socket.shutdown();
             }
             if ready.count == 0 {

@@ -9,6 +9,7 @@ use crate::metadata::image::{ConfigResource, PartitionImage, TopicImage};
 use crate::partition::{Partition, PartitionSettings, topic_config};
 use crate::placement::PartitionKey;
 use hayate_rt::Rt;
+use hayate_rt::notify::Lock;
 use hayate_storage::batch::LeaderEpoch;
 use hayate_storage::log::Log;
 use hayate_storage::names::TopicPartition;
@@ -35,6 +36,8 @@ pub struct Follower {
     owner: Rc<Owner>,
     store: Store,
     defaults: Arc<PartitionSettings>,
+    /// Held while a view is being applied.
+    applying: Lock,
 }
 
 /// The logs of `view` that the owner's shard has, for opening its store.
@@ -68,11 +71,18 @@ fn topic_settings(
 impl Follower {
     /// Follows for `owner`, whose logs lie in `store`.
     pub fn new(rt: Rt, owner: Rc<Owner>, store: Store, defaults: Arc<PartitionSettings>) -> Follower {
-        Follower { rt, owner, store, defaults }
+        Follower { rt, owner, store, defaults, applying: Lock::default() }
     }
 
     /// Makes the shard's partitions what `view` says, and serves it from then on.
     pub async fn apply(&self, view: &ClusterView) {
+        let _applying = self.applying.acquire().await;
+        if view.generation >= self.owner.view().generation {
+            self.apply_alone(view).await;
+        }
+    }
+
+    async fn apply_alone(&self, view: &ClusterView) {
         self.delete_gone(view).await;
         let mut unopened = BTreeSet::new();
         for (count, wanted) in wanted(view, &self.owner, &self.defaults).into_iter().enumerate() {
@@ -91,9 +101,10 @@ impl Follower {
 
     /// Tries again what could not be opened.
     pub async fn retry(&self) {
+        let _applying = self.applying.acquire().await;
         if self.owner.has_unopened() {
             let view = self.owner.view();
-            self.apply(&view).await;
+            self.apply_alone(&view).await;
         }
     }
 

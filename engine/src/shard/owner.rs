@@ -19,9 +19,11 @@ use hayate_storage::batch::{LeaderEpoch, Offset};
 use hayate_storage::store::Store;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 /// The partitions of one shard.
 pub struct Owner {
@@ -44,6 +46,17 @@ pub enum Started {
 }
 
 impl Started {
+    /// The same after one look at whether it can be answered now. Does not wait.
+    pub async fn now(self) -> Started {
+        match self {
+            Started::Done(answer) => Started::Done(answer),
+            Started::Later(mut rest) => match poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await {
+                Poll::Ready(answer) => Started::Done(answer),
+                Poll::Pending => Started::Later(rest),
+            },
+        }
+    }
+
     /// Waits for the answer.
     pub async fn finish(self) -> PartitionAnswer {
         match self {
@@ -186,7 +199,7 @@ impl Owner {
             let answers = outcomes.into_iter().map(|outcome| outcome.map(|appending| place(&appending)));
             return Started::Done(PartitionAnswer::Append(answers.collect()));
         }
-        Started::Later(Box::pin(vital_future(settle(outcomes))))
+        Started::Later(Box::pin(vital_future(settle(self.rt.clone(), append.patience, outcomes))))
     }
 
     fn probe(&self, probe: &Probe) -> Outcomes<Probed> {
@@ -255,17 +268,30 @@ fn place(appending: &Appending) -> AppendedAt {
     }
 }
 
-/// Waits until every append is as safe as its producer wants it.
-async fn settle(outcomes: Vec<Result<Appending, AppendFailure>>) -> PartitionAnswer {
-    let mut answers = Vec::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        answers.push(match outcome {
-            Ok(appending) => {
-                let at = place(&appending);
-                appending.settled().await.map(|()| at).map_err(AppendFailure::from)
-            }
-            Err(failure) => Err(failure),
-        });
+/// Waits until every append is as safe as its producer wants it, or the producer's patience is over: only a disk that is
+/// full or stuck takes so long, and what was appended may still become safe.
+async fn settle(
+    rt: Rt,
+    patience: Duration,
+    outcomes: Vec<Result<Appending, AppendFailure>>,
+) -> PartitionAnswer {
+    let count = outcomes.len();
+    let mut answers = Vec::with_capacity(count);
+    let settling = async {
+        for outcome in outcomes {
+            answers.push(match outcome {
+                Ok(appending) => {
+                    let at = place(&appending);
+                    appending.settled().await.map(|()| at).map_err(AppendFailure::from)
+                }
+                Err(failure) => Err(failure),
+            });
+        }
+    };
+    let in_time = rt.timeout(patience, settling).await;
+    if in_time.is_err() {
+        rt.reached("append timed out");
+        answers.resize(count, Err(ErrorCode::RequestTimedOut.into()));
     }
     PartitionAnswer::Append(answers)
 }

@@ -10,8 +10,13 @@ use std::rc::Rc;
 /// The ways from one shard to the owners of partitions.
 pub struct Router {
     own: Rc<Owner>,
-    callers: Vec<Caller<PartitionCall, PartitionAnswer>>,
+    callers: Callers,
+    /// Apart from the others, so that a disk that takes nothing holds up no reader.
+    append_callers: Callers,
 }
+
+/// Callers by shard number; the own one is not used.
+pub type Callers = Vec<Caller<PartitionCall, PartitionAnswer>>;
 
 /// A call that has its place in its owner's order.
 pub enum Dispatched {
@@ -35,9 +40,9 @@ impl Dispatched {
 }
 
 impl Router {
-    /// `callers` by shard number; the own one is not used.
-    pub fn new(own: Rc<Owner>, callers: Vec<Caller<PartitionCall, PartitionAnswer>>) -> Router {
-        Router { own, callers }
+    /// From the shard of `own`.
+    pub fn new(own: Rc<Owner>, callers: Callers, append_callers: Callers) -> Router {
+        Router { own, callers, append_callers }
     }
 
     /// How many shards there are.
@@ -52,7 +57,15 @@ impl Router {
             return Dispatched::Here(self.own.start(call));
         }
         let if_gone = Box::new(PartitionAnswer::gone(&call));
-        let Some(caller) = self.callers.get(shard.index()) else { return Dispatched::Nowhere(if_gone) };
+        let callers = match call {
+            PartitionCall::Append(_) => &self.append_callers,
+            PartitionCall::Probe(_)
+            | PartitionCall::Read(_)
+            | PartitionCall::Lookup(_)
+            | PartitionCall::EpochEnds(_)
+            | PartitionCall::Follow(_) => &self.callers,
+        };
+        let Some(caller) = callers.get(shard.index()) else { return Dispatched::Nowhere(if_gone) };
         match caller.send(call).await {
             Ok(pending) => Dispatched::There(pending, if_gone),
             Err(_) => Dispatched::Nowhere(if_gone),

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use hayate_net::client::{Answer, ClientCore, ClientLimits};
 use hayate_net::error::ErrorCode;
+use hayate_net::frame::take_frame;
 use hayate_net::socket::Socket;
 use hayate_storage::batch::records::{Records, body};
 use hayate_storage::batch::scan::{BatchScan, Checksums};
@@ -33,11 +34,11 @@ pub(super) struct Client {
     received: BytesMut,
 }
 
-fn name(name: &str) -> TopicName {
+pub(super) fn name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-fn checked(code: i16) -> Result<(), ErrorCode> {
+pub(super) fn checked(code: i16) -> Result<(), ErrorCode> {
     match ErrorCode::from_code(code).expect("a code of Kafka's") {
         ErrorCode::None => Ok(()),
         code => Err(code),
@@ -73,6 +74,13 @@ pub(super) fn values(response: &FetchResponse, partition: i32) -> Vec<String> {
     values
 }
 
+/// The bytes of a partition's records.
+pub(super) fn records_from(response: &FetchResponse, partition: i32) -> Bytes {
+    let mut partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let fetched = partitions.find(|fetched| fetched.partition_index == partition);
+    fetched.and_then(|fetched| fetched.records.clone()).unwrap_or_default()
+}
+
 impl Client {
     pub(super) fn new(socket: Socket) -> Client {
         let core = ClientCore::new("simulated", ClientLimits::default());
@@ -81,6 +89,48 @@ impl Client {
 
     pub(super) async fn send_raw(&mut self, bytes: Bytes) {
         self.socket.write_rope(&mut VecDeque::from([bytes])).await.expect("the connection is open");
+    }
+
+    /// The next frame, undecoded.
+    pub(super) async fn receive_raw(&mut self) -> Bytes {
+        loop {
+            if let Some(frame) = take_frame(&mut self.received, 1 << 20).expect("a valid frame") {
+                return frame;
+            }
+            self.received.reserve(16 << 10);
+            let count = self.socket.read_into(&mut self.received).await.expect("the connection is open");
+            assert!(count > 0, "the broker closed the connection");
+        }
+    }
+
+    /// Produces with acks 0.
+    pub(super) async fn send_unanswered(&mut self, topic: &Topic, partition: i32, records: Bytes) {
+        let request = Self::produce_request(topic, partition, records).with_acks(0);
+        let (_, frame) = self.core.request_unanswered(13, &request).expect("a valid request");
+        self.send_raw(frame).await;
+    }
+
+    /// Produces one value; `None` when the connection is lost and nothing is known.
+    pub(super) async fn try_produce(
+        &mut self,
+        topic: &Topic,
+        partition: i32,
+        value: &str,
+    ) -> Option<Result<i64, ErrorCode>> {
+        let request = Self::produce_request(topic, partition, records_of(&[value]));
+        let (_, frame) = self.core.request(13, &request).ok()?;
+        self.socket.write_rope(&mut VecDeque::from([frame])).await.ok()?;
+        loop {
+            if let Some(answer) = self.core.next_answer(&mut self.received).expect("a valid answer") {
+                let response = answer.decode::<ProduceRequest>().expect("a valid answer");
+                let outcome = &response.responses[0].partition_responses[0];
+                return Some(checked(outcome.error_code).map(|()| outcome.base_offset));
+            }
+            self.received.reserve(16 << 10);
+            if self.socket.read_into(&mut self.received).await.ok()? == 0 {
+                return None;
+            }
+        }
     }
 
     pub(super) async fn is_closed(&mut self) -> bool {
@@ -145,12 +195,22 @@ impl Client {
     }
 
     fn produce_request(topic: &Topic, partition: i32, records: Bytes) -> ProduceRequest {
+        Self::produce_in(13, topic, partition, records)
+    }
+
+    /// A produce request as `version` names topics.
+    pub(super) fn produce_in(version: i16, topic: &Topic, partition: i32, records: Bytes) -> ProduceRequest {
         let partition = PartitionProduceData::default().with_index(partition).with_records(Some(records));
-        let data = TopicProduceData::default()
-            .with_name(name(&topic.name))
-            .with_topic_id(topic.id)
-            .with_partition_data(vec![partition]);
-        ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![data])
+        let data = match version {
+            13.. => TopicProduceData::default().with_topic_id(topic.id),
+            _ => TopicProduceData::default().with_name(name(&topic.name)),
+        };
+        let data = data.with_partition_data(vec![partition]);
+        ProduceRequest::default()
+            .with_transactional_id(None)
+            .with_acks(-1)
+            .with_timeout_ms(30_000)
+            .with_topic_data(vec![data])
     }
 
     pub(super) async fn send_produce(&mut self, topic: &Topic, partition: i32, values: &[&str]) {
