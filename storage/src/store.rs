@@ -88,6 +88,19 @@ pub struct LogSpec {
 #[derive(Clone)]
 pub struct Store {
     pub(crate) shared: Rc<Shared>,
+    /// Shared by all handles of the store.
+    _owner: Rc<Owner>,
+}
+
+/// Lets go of the logs with the last handle: they and what they share hold on to each other.
+struct Owner(Rc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let logs = std::mem::take(&mut *self.0.logs.borrow_mut());
+        let queue = std::mem::take(&mut *self.0.queue.borrow_mut());
+        drop((logs, queue));
+    }
 }
 
 pub(crate) struct Shared {

@@ -155,6 +155,14 @@ impl Sim {
         true
     }
 
+    /// Ends the world: drops every task and event, which hold on to it.
+    pub fn end(&self) {
+        let tasks = std::mem::take(&mut *self.world.tasks.borrow_mut());
+        drop(tasks); // outside the borrow: destructors may wake or cancel other tasks
+        let events = std::mem::take(&mut *self.world.events.borrow_mut());
+        drop(events);
+    }
+
     /// Virtual time now.
     pub fn now(&self) -> MonoTime {
         MonoTime::from_nanos(self.world.now_nanos.get())

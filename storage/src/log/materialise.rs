@@ -238,8 +238,9 @@ impl LogState {
     fn load_front(&mut self, plan: &SegmentPlan, front: &[u8]) {
         let position = plan.from + plan.front_bytes;
         for cached in self.chunks.iter_mut().filter(|cached| cached.segment == plan.segment) {
-            if cached.chunk.base_pos() == plan.from && cached.chunk.valid_pos() == position {
-                cached.chunk.fill_front(front);
+            let (base, valid) = (cached.chunk.base_pos(), cached.chunk.valid_pos());
+            if base == plan.from && valid <= position {
+                cached.chunk.fill_front(&front[..(valid - base) as usize]);
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::batch::Offset;
 use crate::chunk::block_floor;
+use crate::disk::BLOCK_BYTES;
 use crate::log::{LogStart, Mark};
 use crate::wal::format::{FrameHeader, FrameKind, LogId};
 use crate::wal::guard::Guarded;
@@ -118,14 +119,18 @@ impl LogPlan {
         }
     }
 
-    /// Puts a block's bytes back before anything else is written. They are what the log holds there, whether damaged or not: a cut
-    /// makes the guard forget.
+    /// Puts the block that holds the last accounted bytes back before anything else is written: only these are nowhere but in the
+    /// segment. An older image of it, or one of another block, is of no use.
     fn restore(&mut self, guarded: &Guarded) {
         let mut write = Write { segment: guarded.segment, pos: guarded.pos, bytes: guarded.bytes.clone() };
+        let is_last = write.segment == self.base.segment && write.pos == block_floor(self.base.pos);
+        if !is_last || write.end() < self.base.pos || (write.segment, write.pos) < self.durable {
+            return;
+        }
         let size = self.sealed.get(&write.segment).copied();
         let size = size.or((write.segment == self.end.segment).then_some(self.end.pos)).unwrap_or(0);
         write.bytes.truncate(size.saturating_sub(write.pos) as usize);
-        if !write.bytes.is_empty() && (write.segment, write.pos) >= self.durable {
+        if !write.bytes.is_empty() {
             self.writes.insert(0, write);
         }
     }
@@ -152,15 +157,16 @@ impl LogPlan {
         self.end = to;
     }
 
-    /// The block of the segment's last accounted bytes that is about to be rewritten, unless its bytes so far are among the writes: where
+    /// The block of the segment's last accounted bytes that is about to be rewritten, unless all those bytes are among the writes: where
     /// it begins, and how many bytes count.
     pub(super) fn exposed_front(&self) -> Option<(u64, usize)> {
         let block = block_floor(self.base.pos);
         let front = (self.base.pos - block) as usize;
-        let in_block = |write: &&Write| write.segment == self.base.segment && block_floor(write.pos) == block;
-        let mut rewrites = self.writes.iter().filter(in_block).peekable();
-        let exposed = rewrites.peek().is_some() && rewrites.all(|write| write.pos > block);
-        (front > 0 && exposed).then_some((block, front))
+        let in_segment = || self.writes.iter().filter(|write| write.segment == self.base.segment);
+        let rewritten =
+            in_segment().any(|write| write.pos < block + BLOCK_BYTES as u64 && write.end() > block);
+        let restored = in_segment().any(|write| write.pos <= block && write.end() >= self.base.pos);
+        (front > 0 && rewritten && !restored).then_some((block, front))
     }
 
     /// Whether there is nothing to do.
@@ -186,9 +192,8 @@ pub(super) fn plan<'a>(
         plans.entry(log).or_insert_with(|| LogPlan::new(starts(&log), cuts_left)).apply(frame);
     }
     for guarded in guarded {
-        if let Some(plan) = plans.get_mut(&guarded.log) {
-            plan.restore(guarded);
-        }
+        let start = || LogPlan::new(starts(&guarded.log), 0);
+        plans.entry(guarded.log).or_insert_with(start).restore(guarded);
     }
     plans
 }

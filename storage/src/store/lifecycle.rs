@@ -1,7 +1,7 @@
 //! Opening, growing, shrinking and closing a store.
 
 use super::checkpoint;
-use super::{Budget, Counters, LogSpec, ReadCache, Shared, Store, StoreConfig, materialiser, writer};
+use super::{Budget, Counters, LogSpec, Owner, ReadCache, Shared, Store, StoreConfig, materialiser, writer};
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::log::{Log, LogInner};
@@ -44,7 +44,7 @@ impl Store {
         }
         // From now on a log without an entry is one that this broker made.
         shared.write_checkpoint().await?;
-        let store = Store { shared };
+        let store = Store { _owner: Rc::new(Owner(shared.clone())), shared };
         store.start_tasks();
         Ok(store)
     }

@@ -44,7 +44,8 @@ async fn write_group(shared: &Rc<Shared>) -> Result<(), StorageError> {
     let Some(body_bytes) = group_size(shared) else { return Ok(()) };
     let mut group = GroupBuilder::new(body_bytes)?;
     if !shared.wal.borrow().has_room(group.capacity()) {
-        next_file(shared).await?;
+        // What waits may be more by then: sized anew.
+        return next_file(shared).await;
     }
     let sequence = shared.wal.borrow().active_sequence();
     let carried = fill(shared, &mut group, sequence);

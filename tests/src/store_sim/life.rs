@@ -70,6 +70,7 @@ pub fn run_seed(seed: u64, mutant: Option<Mutant>) -> Outcome {
         broken.borrow_mut().get_or_insert_with(|| format!("the node hangs: {stalled:?}"));
     }
     let broken = broken.borrow().clone();
+    sim.end();
     Outcome { broken, counts: sim.counts(), trace: sim.trace_hash(), steps: sim.steps() }
 }
 
@@ -298,7 +299,8 @@ impl Life {
             self.sim.sleep(Duration::from_micros(100)).await;
         }
         if done.get().is_none() {
-            self.break_off("a stop hangs".to_owned());
+            let logs: Vec<_> = store.logs().iter().map(|log| (log.offsets(), log.failure().map(|e| e.to_string()))).collect();
+            self.break_off(format!("a stop hangs: {:?} {logs:?}", store.stats()));
         }
         self.sim.crash(NODE);
         self.disk.crash();

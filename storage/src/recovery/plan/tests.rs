@@ -89,6 +89,7 @@ fn guarded_blocks_are_put_back_first_and_move_nothing() {
     check(mark(5, 0, 5000), "g 0 4096 904; b 0 5000 10 6", "end 6 0 5010; w 0 4096 904; w 0 5000 10");
     check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 4096 915", "end 6 0 5010; w 0 4096 914; w 0 5000 10");
     check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 8192 9", "end 6 0 5010; w 0 5000 10");
+    check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 4096 903", "end 6 0 5010; w 0 5000 10");
 }
 
 #[test]
