@@ -3,6 +3,9 @@
 //! A debug build is not held to the time that a released one must keep.
 
 use hayate_tests::broker::{Broker, Setup};
+use nix::sys::signal::Signal;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const START_TIME_MAX: Duration = Duration::from_millis(100);
@@ -69,13 +72,43 @@ fn a_start_tells_that_it_is_ready_and_a_stop_that_it_is_clean() {
     assert!(broker.log().contains("not clean"), "{}", broker.log());
 }
 
+/// A connection whose peer asks and asks, and reads nothing: until the broker can write no more.
+fn stubborn_peer(broker: &Broker) -> TcpStream {
+    let mut stream = TcpStream::connect(broker.addresses().kafka).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    // Length, ApiVersions (18) version 0, correlation id, no client id.
+    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+    let many = request.repeat(1000);
+    while stream.write(&many).is_ok() {}
+    stream
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (first, second) in [(Signal::SIGTERM, Signal::SIGINT), (Signal::SIGINT, Signal::SIGTERM)] {
+        let mut broker = Broker::start();
+        let _peer = stubborn_peer(&broker);
+        broker.signal(first);
+        wait_for_log(&mut broker, "stopping: ");
+        assert_eq!(broker.page("/ready").body, "stopping\n");
+        broker.signal(second);
+        assert_eq!(broker.wait().code(), Some(128 + second as i32), "{}", broker.log());
+        assert!(broker.log().contains("second signal"), "{}", broker.log());
+    }
+}
+
+#[track_caller]
+fn wait_for_log(broker: &mut Broker, text: &str) {
+    while !broker.log().contains(text) {
+        assert!(broker.has_ended().is_none(), "{}", broker.log());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn logs_are_json_when_asked_for() {
     let mut broker = Setup::default().environment("HAYATE_LOG_FORMAT", "json").launch();
-    while !broker.log().contains("ready") {
-        assert!(broker.has_ended().is_none(), "{}", broker.log());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_log(&mut broker, "\"ready\"");
     let log = broker.log();
     assert!(log.lines().all(|line| line.starts_with("{\"timestamp\":\"20") && line.ends_with('}')), "{log}");
 }
