@@ -4,7 +4,7 @@ use hayate_storage::mutants::Mutant;
 use hayate_tests::store_sim::{MUST_REACH, run_seed};
 use std::collections::BTreeMap;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 600;
 
 #[test]
 fn no_promise_is_broken_and_every_fault_is_met() {

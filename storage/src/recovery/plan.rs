@@ -35,8 +35,8 @@ pub(super) struct LogPlan {
     pub(super) base: Mark,
     /// Where it ends really.
     pub(super) end: Mark,
-    /// Before this everything is whole and durable in the segments already.
-    durable: (Offset, u64),
+    /// Segment and position up to which the bytes are durable in the segments, and perhaps nowhere else.
+    pub(super) solid: (Offset, u64),
     /// In the order of the WAL; later ones win.
     pub(super) writes: Vec<Write>,
     /// Final sizes of segments that were sealed behind the checkpoint.
@@ -57,7 +57,7 @@ impl LogPlan {
         LogPlan {
             base,
             end: base,
-            durable: (Offset::ZERO, 0),
+            solid: (base.segment, base.pos),
             writes: Vec::new(),
             sealed: BTreeMap::new(),
             untouched: base.offset,
@@ -99,7 +99,7 @@ impl LogPlan {
         }
         if header.kind == FrameKind::Extent {
             // The direct append wrote all blocks before its end, those of earlier frames too.
-            self.durable = (to.segment, payload_pos);
+            self.solid = (to.segment, payload_pos);
             self.writes.clear();
         }
         if !frame.payload.is_empty() {
@@ -119,19 +119,17 @@ impl LogPlan {
         }
     }
 
-    /// Puts the block that holds the last accounted bytes back before anything else is written: only these are nowhere but in the
-    /// segment. An older image of it, or one of another block, is of no use.
+    /// Puts the block that holds the last solid bytes back before anything else is written: only these may be nowhere but in the segment.
+    /// An older image of it, or one of another block, is of no use.
     fn restore(&mut self, guarded: &Guarded) {
-        let mut write = Write { segment: guarded.segment, pos: guarded.pos, bytes: guarded.bytes.clone() };
-        let is_last = write.segment == self.base.segment && write.pos == block_floor(self.base.pos);
-        if !is_last || write.end() < self.base.pos || (write.segment, write.pos) < self.durable {
-            return;
-        }
-        let size = self.sealed.get(&write.segment).copied();
-        let size = size.or((write.segment == self.end.segment).then_some(self.end.pos)).unwrap_or(0);
-        write.bytes.truncate(size.saturating_sub(write.pos) as usize);
-        if !write.bytes.is_empty() {
-            self.writes.insert(0, write);
+        let (segment, solid) = self.solid;
+        let is_last = guarded.segment == segment && guarded.pos == block_floor(solid);
+        let mut write = Write { segment, pos: guarded.pos, bytes: guarded.bytes.clone() };
+        if is_last && write.end() >= solid {
+            write.bytes.truncate((solid - write.pos) as usize);
+            if !write.bytes.is_empty() {
+                self.writes.insert(0, write);
+            }
         }
     }
 
@@ -154,18 +152,20 @@ impl LogPlan {
         });
         self.sealed.retain(|segment, _| *segment < to.segment);
         self.untouched = self.untouched.min(to.offset);
+        self.solid = self.solid.min((to.segment, to.pos));
         self.end = to;
     }
 
-    /// The block of the segment's last accounted bytes that is about to be rewritten, unless all those bytes are among the writes: where
-    /// it begins, and how many bytes count.
+    /// The block of the last solid bytes, if it is about to be rewritten and those bytes are not all among the writes: where it begins,
+    /// and how many bytes count.
     pub(super) fn exposed_front(&self) -> Option<(u64, usize)> {
-        let block = block_floor(self.base.pos);
-        let front = (self.base.pos - block) as usize;
-        let in_segment = || self.writes.iter().filter(|write| write.segment == self.base.segment);
+        let (segment, solid) = self.solid;
+        let block = block_floor(solid);
+        let front = (solid - block) as usize;
+        let in_segment = || self.writes.iter().filter(|write| write.segment == segment);
         let rewritten =
             in_segment().any(|write| write.pos < block + BLOCK_BYTES as u64 && write.end() > block);
-        let restored = in_segment().any(|write| write.pos <= block && write.end() >= self.base.pos);
+        let restored = in_segment().any(|write| write.pos <= block && write.end() >= solid);
         (front > 0 && rewritten && !restored).then_some((block, front))
     }
 

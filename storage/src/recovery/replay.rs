@@ -50,7 +50,7 @@ pub(super) async fn replay(
     rebuild_producers(context, folder, plan, producers).await
 }
 
-/// The accounted bytes of the block that the first write shares with them are in no WAL: a crash here may damage them.
+/// The solid bytes of the block that the first write shares with them may be in no WAL: a crash here may damage them.
 async fn guard_front(
     context: &Context<'_>,
     folder: &Path,
@@ -59,9 +59,10 @@ async fn guard_front(
     guard: &Rc<TailGuard>,
 ) -> Result<Option<Guard>, StorageError> {
     let Some((pos, front_bytes)) = plan.exposed_front() else { return Ok(None) };
-    let file = open_segment(context, folder, plan.base.segment).await?;
+    let segment = plan.solid.0;
+    let file = open_segment(context, folder, segment).await?;
     let bytes = file.read_at(pos, front_bytes).await?;
-    let guarded = Guarded { log, segment: plan.base.segment, pos, bytes };
+    let guarded = Guarded { log, segment, pos, bytes };
     Ok(Some(guard.protect(&guarded).await?))
 }
 

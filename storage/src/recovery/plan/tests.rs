@@ -87,9 +87,10 @@ fn extents_move_the_end_and_write_their_rest_only() {
 #[test]
 fn guarded_blocks_are_put_back_first_and_move_nothing() {
     check(mark(5, 0, 5000), "g 0 4096 904; b 0 5000 10 6", "end 6 0 5010; w 0 4096 904; w 0 5000 10");
-    check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 4096 915", "end 6 0 5010; w 0 4096 914; w 0 5000 10");
+    check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 4096 915", "end 6 0 5010; w 0 4096 904; w 0 5000 10");
     check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 8192 9", "end 6 0 5010; w 0 5000 10");
     check(mark(5, 0, 5000), "b 0 5000 10 6; g 0 4096 903", "end 6 0 5010; w 0 5000 10");
+    check(mark(1, 0, 10), "x 0 10 8182 0 6; t 0 5000 5; g 0 4096 904", "end 5 0 5000; w 0 4096 904");
 }
 
 #[test]
