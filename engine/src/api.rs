@@ -23,7 +23,7 @@ use crate::shard::Shard;
 use crate::shard::connection::Connection;
 use bytes::Bytes;
 use hayate_net::conn::{Answer, Ticket};
-use hayate_net::error::{FrameError, WireError};
+use hayate_net::error::{ErrorCode, FrameError, WireError};
 use hayate_net::frame::{ClientId, RequestFrame, RequestHead};
 use hayate_net::wire::codec;
 use hayate_net::wire::table::{self, Api, Authentication, Supported};
@@ -216,6 +216,13 @@ impl RequestContext {
 
     fn version(&self) -> i16 {
         self.head.api_version
+    }
+
+    /// Counts an error code in the answer.
+    fn count_error(&self, code: ErrorCode) {
+        if !code.is_none() {
+            self.shard.metrics.request_error(self.head.api_key, code);
+        }
     }
 
     fn decode<T: Decodable>(&self, body: Bytes) -> Result<T, WireError> {

@@ -18,6 +18,7 @@ pub use error::StartError;
 pub use options::BrokerOptions;
 
 use crate::metadata::image::MetadataImage;
+use crate::metrics::ShardMetrics;
 use crate::placement::{Placement, ShardId};
 use crate::shard::Shard;
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
@@ -107,6 +108,7 @@ pub async fn start_shard(
     disk: Disk,
     network: Network,
     options: Arc<BrokerOptions>,
+    metrics: Arc<ShardMetrics>,
 ) -> Result<RunningShard, StartError> {
     let subscriber = parts.views.subscribe();
     let mut service = None;
@@ -117,7 +119,7 @@ pub async fn start_shard(
         subscriber.changed().await.map_err(|_| StartError::ShardGone)?;
     }
     let view = parts.views.latest();
-    let owner = Owner::new(rt.clone(), parts.id, (*view).clone());
+    let owner = Owner::new(rt.clone(), parts.id, (*view).clone(), metrics.clone());
     let defaults = Arc::new(options.topic_defaults.clone());
     let specs = log_specs(&view, &owner, &defaults);
     let config = options.store_config(parts.id, parts.shards);
@@ -127,7 +129,7 @@ pub async fn start_shard(
     follower.apply(&view).await;
     let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
-    let shard = Shard::new(rt.clone(), options.clone(), owner, router, control);
+    let shard = Shard::new(rt.clone(), options.clone(), owner, router, control, metrics);
     let receiving = shard.clone().receive(parts.partitions.inbox);
     rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
     let appending = shard.clone().receive_appends(parts.appends.inbox);

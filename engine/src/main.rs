@@ -290,7 +290,8 @@ impl ShardThread {
             Ok(disk) => disk,
             Err(error) => return not_started(error.to_string()),
         };
-        let started = start_shard(self.parts, rt.clone(), disk, Network::kernel(), self.options).await;
+        let (network, metrics) = (Network::kernel(), self.metrics.clone());
+        let started = start_shard(self.parts, rt.clone(), disk, network, self.options, metrics).await;
         let running = match started {
             Ok(running) => running,
             Err(error) => return not_started(error.to_string()),

@@ -18,6 +18,7 @@ pub mod view;
 use crate::api::Served;
 use crate::broker::BrokerOptions;
 use crate::metadata::controller::PRODUCER_ID_BLOCK_LEN;
+use crate::metrics::{CloseCause, ShardMetrics};
 use crate::placement::ShardId;
 use budget::Budget;
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
@@ -43,41 +44,6 @@ use view::ClusterView;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idle connections are looked for.
 const IDLE_SWEEP_EVERY: Duration = Duration::from_secs(30);
-
-/// A count that only grows, of one shard.
-#[derive(Debug, Default)]
-pub struct Counter(Cell<u64>);
-
-impl Counter {
-    /// Counts `more`.
-    pub fn add(&self, more: u64) {
-        self.0.set(self.0.get() + more);
-    }
-
-    /// The count.
-    pub fn get(&self) -> u64 {
-        self.0.get()
-    }
-}
-
-/// What a shard counts.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests begun.
-    pub requests: Counter,
-    /// Requests that were refused with their connection.
-    pub refused_requests: Counter,
-    /// Requests whose work panicked.
-    pub panicked_requests: Counter,
-    /// Connections accepted.
-    pub accepted: Counter,
-    /// Connections closed because nothing happened on them.
-    pub idle_closed: Counter,
-    /// Calls served for other shards.
-    pub served_calls: Counter,
-    /// Fetches that had to wait for records.
-    pub delayed_fetches: Counter,
-}
 
 /// The connections of a shard.
 #[derive(Default)]
@@ -135,8 +101,9 @@ pub struct Shard {
     pub budget: Rc<Budget>,
     /// What it sent.
     pub sent: SendCounters,
-    /// What else it counts.
-    pub counters: Counters,
+    /// What it counts.
+    pub metrics: Arc<ShardMetrics>,
+    waiting_fetches: Cell<u64>,
     control: Caller<ControlCall, ControlAnswer>,
     producer_ids: ProducerIds,
     stop: Interrupt,
@@ -150,6 +117,7 @@ impl Shard {
         owner: Rc<Owner>,
         router: Router,
         control: Caller<ControlCall, ControlAnswer>,
+        metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
         let shards = router.shards();
         Rc::new(Shard {
@@ -163,7 +131,8 @@ impl Shard {
             router,
             connections: Connections::default(),
             sent: SendCounters::default(),
-            counters: Counters::default(),
+            metrics,
+            waiting_fetches: Cell::new(0),
             control,
             producer_ids: ProducerIds::default(),
             stop: Interrupt::default(),
@@ -178,6 +147,13 @@ impl Shard {
     /// Whether the broker is stopping.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_set()
+    }
+
+    /// A fetch begins or ends to wait for records.
+    pub fn fetch_waits(&self, begins: bool) {
+        let count = self.waiting_fetches.get();
+        self.waiting_fetches.set(if begins { count + 1 } else { count - 1 });
+        self.metrics.waiting_fetches.set(self.waiting_fetches.get());
     }
 
     /// Asks the controller, wherever it is.
@@ -208,7 +184,7 @@ impl Shard {
         while let Some(accepted) = self.stop.unless(listener.accept()).await {
             match accepted {
                 Ok((socket, peer)) => {
-                    self.counters.accepted.add(1);
+                    self.metrics.connections_opened.add(1);
                     let serving = Connection::serve(self.clone(), socket, peer);
                     self.rt.spawn(Queue::Foreground, serving).detach();
                     self.rt.yield_now().await;
@@ -239,7 +215,6 @@ impl Shard {
 
     /// Answers at once what waits for nothing, and the rest in a task. Does not wait itself.
     async fn serve_call(&self, call: Call<PartitionCall, PartitionAnswer>) {
-        self.counters.served_calls.add(1);
         match self.owner.start(call.request).now().await {
             Started::Done(answer) => call.reply.send(answer),
             Started::Later(rest) => {
@@ -256,7 +231,7 @@ impl Shard {
             let now = self.rt.now();
             for connection in self.connections.all() {
                 if now.since(connection.last_active()) > idle_max {
-                    self.counters.idle_closed.add(1);
+                    connection.close_because(CloseCause::Idle);
                     connection.abort();
                 }
             }
@@ -267,7 +242,10 @@ impl Shard {
     /// connection has ended, at the latest after `patience`: what is left then is cut.
     pub async fn drain(&self, patience: Duration) {
         self.stop.set();
-        self.connections.all().iter().for_each(|connection| connection.interrupt());
+        for connection in self.connections.all() {
+            connection.close_because(CloseCause::Stop);
+            connection.interrupt();
+        }
         let deadline = self.rt.now() + patience;
         while !self.connections.is_empty() && self.rt.now() < deadline {
             self.rt.sleep(Duration::from_millis(1)).await;

@@ -40,24 +40,25 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
 
-struct Slot {
+struct Slot<T> {
+    note: T,
     answer: Option<Answer>,
     /// Of the request while it is open, of the answer afterwards.
     bytes: usize,
 }
 
-/// The open requests of a connection, oldest first.
-pub struct InFlight {
+/// The open requests of a connection, oldest first. Each carries a note of its server's.
+pub struct InFlight<T> {
     limits: Limits,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<Slot<T>>,
     /// The ticket of the oldest slot.
     oldest: u64,
     bytes: usize,
 }
 
-impl InFlight {
+impl<T> InFlight<T> {
     /// Nothing is open yet.
-    pub fn new(limits: Limits) -> InFlight {
+    pub fn new(limits: Limits) -> InFlight<T> {
         assert!(limits.requests_max > 0, "a connection must be able to ask");
         InFlight { limits, slots: VecDeque::new(), oldest: 0, bytes: 0 }
     }
@@ -69,32 +70,42 @@ impl InFlight {
     }
 
     /// Opens a slot for a request of `bytes`.
-    pub fn begin(&mut self, bytes: usize) -> Ticket {
+    pub fn begin(&mut self, bytes: usize, note: T) -> Ticket {
         assert!(self.has_room(), "a request is begun only when there is room");
         let ticket = Ticket(self.oldest + self.slots.len() as u64);
-        self.slots.push_back(Slot { answer: None, bytes });
+        self.slots.push_back(Slot { note, answer: None, bytes });
         self.bytes += bytes;
         ticket
     }
 
-    /// Completes a request; returns whether answers are now ready to leave.
-    pub fn complete(&mut self, ticket: Ticket, answer: Answer) -> bool {
+    fn slot(&mut self, ticket: Ticket) -> &mut Slot<T> {
         let place = usize::try_from(ticket.0 - self.oldest).expect("slots fit into memory");
-        let slot = self.slots.get_mut(place).expect("a ticket names an open slot");
-        assert!(slot.answer.is_none(), "a request is completed once");
-        self.bytes = self.bytes - slot.bytes + answer.bytes();
-        slot.bytes = answer.bytes();
-        slot.answer = Some(answer);
-        place == 0
+        self.slots.get_mut(place).expect("a ticket names an open slot")
     }
 
-    /// The oldest answer, if it may leave now.
-    pub fn pop(&mut self) -> Option<Answer> {
+    /// The note of a request whose answer has not left.
+    pub fn note(&mut self, ticket: Ticket) -> &mut T {
+        &mut self.slot(ticket).note
+    }
+
+    /// Completes a request; returns whether answers are now ready to leave.
+    pub fn complete(&mut self, ticket: Ticket, answer: Answer) -> bool {
+        let answer_bytes = answer.bytes();
+        let slot = self.slot(ticket);
+        assert!(slot.answer.is_none(), "a request is completed once");
+        let request_bytes = std::mem::replace(&mut slot.bytes, answer_bytes);
+        slot.answer = Some(answer);
+        self.bytes = self.bytes - request_bytes + answer_bytes;
+        self.is_oldest(ticket)
+    }
+
+    /// The oldest answer and its request's note, if it may leave now.
+    pub fn pop(&mut self) -> Option<(T, Answer)> {
         let answer = self.slots.front_mut()?.answer.take()?;
         let slot = self.slots.pop_front()?;
         self.bytes -= slot.bytes;
         self.oldest += 1;
-        Some(answer)
+        Some((slot.note, answer))
     }
 
     /// Whether every request before this one has been answered, and its answer has left.
@@ -132,7 +143,7 @@ mod tests {
     #[test]
     fn answers_leave_in_request_order() {
         let mut open = InFlight::new(LIMITS);
-        let tickets = [open.begin(1), open.begin(1), open.begin(1)];
+        let tickets = [open.begin(1, 'a'), open.begin(1, 'b'), open.begin(1, 'c')];
         assert!(!open.complete(tickets[2], frame(2)));
         assert!(!open.complete(tickets[1], Answer::Silence));
         assert_eq!(open.pop(), None);
@@ -140,7 +151,7 @@ mod tests {
         assert!(open.complete(tickets[0], frame(0)));
         assert_eq!(
             [open.pop(), open.pop(), open.pop()],
-            [Some(frame(0)), Some(Answer::Silence), Some(frame(2))]
+            [Some(('a', frame(0))), Some(('b', Answer::Silence)), Some(('c', frame(2)))]
         );
         assert!(open.is_empty() && open.bytes() == 0);
     }
@@ -148,7 +159,7 @@ mod tests {
     #[test]
     fn a_request_larger_than_the_bound_goes_alone() {
         let mut open = InFlight::new(LIMITS);
-        let ticket = open.begin(1000);
+        let ticket = open.begin(1000, ());
         assert!(!open.has_room());
         open.complete(ticket, Answer::Close);
         assert!(open.has_room(), "its bytes are free once it is answered");
@@ -157,7 +168,7 @@ mod tests {
     #[test]
     fn unsent_answers_count() {
         let mut open = InFlight::new(LIMITS);
-        let ticket = open.begin(1);
+        let ticket = open.begin(1, ());
         open.complete(ticket, Answer::Frame(VecDeque::from([Bytes::from(vec![0; 200])])));
         assert!(!open.has_room());
         assert!(open.pop().is_some() && open.has_room());
@@ -170,13 +181,13 @@ mod tests {
             let (mut begun, mut popped, mut pending) = (0u8, 0u8, Vec::new());
             for choice in order {
                 if open.has_room() {
-                    pending.push((open.begin(5), begun));
+                    pending.push((open.begin(5, begun), begun));
                     begun = begun.wrapping_add(1);
                 }
                 let (ticket, name) = pending.swap_remove(choice % pending.len());
                 open.complete(ticket, frame(name));
                 while let Some(answer) = open.pop() {
-                    prop_assert_eq!(answer, frame(popped));
+                    prop_assert_eq!(answer, (popped, frame(popped)));
                     popped = popped.wrapping_add(1);
                 }
                 prop_assert!(open.len() <= LIMITS.requests_max);

@@ -4,7 +4,6 @@
 use super::{RequestContext, text};
 use crate::broker::BrokerOptions;
 use crate::metadata::image::{ConfigKind, ConfigMap, ConfigResource};
-use crate::partition::PartitionSettings;
 use crate::partition::topic_config::{ConfigType, TOPIC_CONFIGS, TopicConfig};
 use bytes::Bytes;
 use hayate_net::conn::Answer;
@@ -138,29 +137,25 @@ pub(super) fn describe_topic(configs: &ConfigMap, options: &BrokerOptions) -> Ve
     TOPIC_CONFIGS.iter().map(|config| describe_one(config, configs, options)).collect()
 }
 
+/// The value is the one in force, whatever says so. As in Kafka, a setting of the broker under another name (say
+/// `log.retention.hours`) is no synonym: only the first name behind the default is shown.
 fn describe_one(config: &'static TopicConfig, configs: &ConfigMap, options: &BrokerOptions) -> Described {
     let inherited = config.render(&options.topic_defaults);
     let mut synonyms = Vec::new();
     if let Some(value) = configs.get(config.name) {
         synonyms.push((config.name.to_owned(), value.clone(), Source::Topic));
     }
-    let behind =
-        config.synonym.and_then(|name| options.broker_configs.iter().find(|known| known.name == name));
-    if behind.is_some_and(|known| known.is_set) {
-        synonyms.push((
-            config.synonym.unwrap_or_default().to_owned(),
-            inherited.clone(),
-            Source::StaticBroker,
-        ));
+    let find = |name: &'static str| options.broker_configs.iter().find(move |known| known.name == name);
+    if let Some(behind) = config.synonym.and_then(find) {
+        if behind.is_set {
+            synonyms.push((behind.name.clone(), inherited.clone(), Source::StaticBroker));
+        }
+        if let Some(default) = &behind.default {
+            synonyms.push((behind.name.clone(), default.clone(), Source::Default));
+        }
     }
-    let default = config.render(&PartitionSettings::default());
-    if let Some(name) = config.synonym {
-        synonyms.push((name.to_owned(), default.clone(), Source::Default));
-    }
-    let (value, source) = match synonyms.first() {
-        Some((_, value, source)) => (value.clone(), *source),
-        None => (inherited, Source::Default),
-    };
+    let value = configs.get(config.name).cloned().unwrap_or(inherited);
+    let source = synonyms.first().map_or(Source::Default, |(_, _, source)| *source);
     Described {
         name: config.name,
         value,

@@ -20,6 +20,7 @@ use hayate_net::wire::fetch::{
 };
 use hayate_net::wire::topic::TopicRef;
 use hayate_rt::MonoTime;
+use hayate_rt::timer::Elapsed;
 use kafka_protocol::protocol::StrBytes;
 use plan::{Budgets, Decision};
 use request::Bounds;
@@ -106,12 +107,16 @@ async fn wait_for_enough(
             return probes;
         }
         if !std::mem::replace(&mut delayed, true) {
-            context.shard.counters.delayed_fetches.add(1);
             context.shard.rt.reached("fetch delayed");
         }
         let left = deadline.since(context.shard.rt.now());
         let waiting = context.shard.rt.timeout(left, waiter.woken());
-        let _ = context.connection.interrupted().unless(waiting).await;
+        context.shard.fetch_waits(true);
+        let woken = context.connection.interrupted().unless(waiting).await;
+        context.shard.fetch_waits(false);
+        if woken == Some(Err(Elapsed)) {
+            context.shard.metrics.expired_fetches.add(1);
+        }
     }
 }
 
@@ -210,7 +215,11 @@ fn answer_error(context: &RequestContext, code: ErrorCode) -> Result<Answer, Wir
 fn encode(context: &RequestContext, error: ErrorCode, answer: SessionAnswer) -> Result<Answer, WireError> {
     let mut topics: Vec<FetchedTopic> = Vec::new();
     let mut last: Option<SessionTopic> = None;
+    context.count_error(error);
     for (key, partition) in answer.partitions {
+        context.count_error(partition.error);
+        let records_bytes: usize = partition.records.iter().map(Bytes::len).sum();
+        context.shard.metrics.fetched_bytes.add(records_bytes as u64);
         match topics.last_mut() {
             Some(topic) if last.as_ref() == Some(&key.topic) => topic.partitions.push(partition),
             _ => {

@@ -72,7 +72,9 @@ async fn look_up(
             Some(code) => Err(code),
             None => outcome.unwrap_or(Err(ErrorCode::UnknownServerError)),
         };
-    refused.into_iter().zip(outcomes).map(merge).collect()
+    let outcomes: Vec<_> = refused.into_iter().zip(outcomes).map(merge).collect();
+    outcomes.iter().filter_map(|outcome| outcome.err()).for_each(|code| context.count_error(code));
+    outcomes
 }
 
 /// Partitions that a request names more than once are refused, as Kafka does.

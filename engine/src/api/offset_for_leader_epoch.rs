@@ -60,7 +60,9 @@ async fn ask(context: &RequestContext, request: &OffsetForLeaderEpochRequest) ->
         Some(code) => Err(code),
         None => outcome.unwrap_or(Err(ErrorCode::UnknownServerError)),
     };
-    refused.into_iter().zip(outcomes).map(merge).collect()
+    let outcomes: Vec<_> = refused.into_iter().zip(outcomes).map(merge).collect();
+    outcomes.iter().filter_map(|outcome| outcome.err()).for_each(|code| context.count_error(code));
+    outcomes
 }
 
 fn answer(partition: i32, outcome: Outcome) -> EpochEndOffset {

@@ -133,6 +133,8 @@ fn refuse_all(
 }
 
 fn answer(context: &RequestContext, topics: Vec<TopicOutcome>) -> Result<Answer, WireError> {
+    let outcomes = topics.iter().flat_map(|topic| &topic.partitions);
+    outcomes.for_each(|outcome| context.count_error(outcome.error));
     let response = ProduceResponse { topics, ..ProduceResponse::default() };
     let frame = encode_response(context.head.correlation_id, context.version(), &response)?;
     Ok(Answer::Frame(VecDeque::from([frame])))

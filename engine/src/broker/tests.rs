@@ -61,7 +61,8 @@ impl Bench {
             .into_iter()
             .map(|parts| {
                 let (disk, network) = (Disk::sim(&self.disk, &rt), Network::sim(&self.network, &rt));
-                let started = start_shard(parts, rt.clone(), disk, network, self.options.clone());
+                let started =
+                    start_shard(parts, rt.clone(), disk, network, self.options.clone(), Arc::default());
                 rt.spawn(Queue::Foreground, started)
             })
             .collect();
@@ -414,5 +415,26 @@ fn a_stop_answers_what_is_open() {
         bench.stop(running).await;
         assert!(rt.now().since(began) < Duration::from_secs(10), "no long poll is waited for");
         polling.await;
+    });
+}
+
+#[test]
+fn a_peer_that_asks_and_never_reads_holds_up_no_stop() {
+    check(2, |bench| async move {
+        let running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("deaf", 2).await;
+        client.produce(&topic, 0, &["x".repeat(50_000).as_str()]).await.unwrap();
+        let mut deaf = bench.client().await;
+        let rt = Rt::sim(bench.sim.node(CLIENT));
+        let asking = rt.spawn(Queue::Foreground, async move {
+            for _ in 0..100 {
+                deaf.send_fetch(&topic, &[(0, 0)], 1, 0).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        rt.sleep(Duration::from_millis(100)).await;
+        bench.stop(running).await;
+        drop(asking);
     });
 }

@@ -83,7 +83,7 @@ fn check_as_topic(name: &str, value: &str) -> Result<(), String> {
     match settings_of(&configs, &PartitionSettings::default()) {
         Ok(_) => Ok(()),
         Err(ConfigError::Invalid { expected, .. }) => Err(expected),
-        Err(unknown @ ConfigError::Unknown(_)) => Err(unknown.to_string()),
+        Err(other @ (ConfigError::Unknown(_) | ConfigError::Other(_))) => Err(other.to_string()),
     }
 }
 

@@ -48,10 +48,17 @@ pub struct Appending {
     pub log_append_time_ms: i64,
     /// First offset of the log.
     pub log_start_offset: Offset,
+    /// Bytes that were written anew because the topic has a codec of its own.
+    pub rewritten_bytes: usize,
     ticket: FlushTicket,
 }
 
 impl Appending {
+    /// How many records it is.
+    pub fn records(&self) -> i64 {
+        self.last_offset.since(self.base_offset) + 1
+    }
+
     /// Resolves when a crash can no longer take the records back; at once where flushing is relaxed. With this node as
     /// the only in-sync replica that is also when the high watermark has passed them.
     ///
@@ -135,13 +142,13 @@ impl Partition {
             // No transaction can be open: nobody coordinates them yet.
             return Err(ErrorCode::InvalidTxnState.into());
         }
-        let appended = match valid.recompress {
-            None => self.push(records, &valid),
+        let (appended, rewritten_bytes) = match valid.recompress {
+            None => (self.push(records, &valid)?, 0),
             Some(codec) => {
                 let (rewritten, valid) = rewrite(records, valid, codec, &settings.log)?;
-                self.push(&rewritten, &valid)
+                (self.push(&rewritten, &valid)?, rewritten.len())
             }
-        }?;
+        };
         if settings.is_flush_relaxed() {
             self.progress();
         }
@@ -150,6 +157,7 @@ impl Partition {
             last_offset: appended.last_offset,
             log_append_time_ms: appended.log_append_time_ms,
             log_start_offset: appended.log_start_offset,
+            rewritten_bytes,
             ticket: appended.durable,
         })
     }

@@ -73,7 +73,18 @@ pub fn settings_of(
         let config = find(name).ok_or_else(|| ConfigError::Unknown(name.clone()))?;
         (config.apply)(&mut settings, value.trim()).map_err(|error| error.of(name))?;
     }
+    check_compaction_lags(&settings)?;
     Ok(settings)
+}
+
+fn check_compaction_lags(settings: &PartitionSettings) -> Result<(), ConfigError> {
+    let value = |name: &str| find(name).and_then(|config| config.render(settings).parse::<i64>().ok());
+    match (value("min.compaction.lag.ms"), value("max.compaction.lag.ms")) {
+        (Some(min), Some(max)) if min > max => Err(ConfigError::Other(format!(
+            "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// As [`settings_of`], for configurations that were accepted once: what is unknown or bad now keeps its default.
@@ -123,7 +134,7 @@ topic_configs! {
         |s| s.log.compression_gzip_level.to_string();
     "compression.lz4.level" Int Some("compression.lz4.level"),
         "The level for lz4 if compression.type is lz4.",
-        |s, v| number(v, Range::new(1, 17)).map(|level| s.log.compression_lz4_level = level as i32),
+        |s, v| number(v, Range::int(1, 17)).map(|level| s.log.compression_lz4_level = level as i32),
         |s| s.log.compression_lz4_level.to_string();
     "compression.type" Text Some("compression.type"),
         "How batches are stored: as the producer sent them, or recompressed.",
@@ -131,59 +142,59 @@ topic_configs! {
         |s| value::compression_text(s.log.compression_type).to_owned();
     "compression.zstd.level" Int Some("compression.zstd.level"),
         "The level for zstd if compression.type is zstd.",
-        |s, v| number(v, Range::new(-131_072, 22)).map(|level| s.log.compression_zstd_level = level as i32),
+        |s, v| number(v, Range::int(-131_072, 22)).map(|level| s.log.compression_zstd_level = level as i32),
         |s| s.log.compression_zstd_level.to_string();
     "delete.retention.ms" Long Some("log.cleaner.delete.retention.ms"),
         "How long delete markers of a compacted topic stay.",
-        |s, v| s.keep("delete.retention.ms", v, number(v, Range::at_least(0))),
+        |s, v| s.keep("delete.retention.ms", v, number(v, Range::long(0))),
         |s| s.kept("delete.retention.ms", "86400000");
     "file.delete.delay.ms" Long Some("log.segment.delete.delay.ms"),
         "How long the files of deleted segments stay.",
-        |s, v| number(v, Range::at_least(0)).map(|ms| s.log.file_delete_delay_ms = ms),
+        |s, v| number(v, Range::long(0)).map(|ms| s.log.file_delete_delay_ms = ms),
         |s| s.log.file_delete_delay_ms.to_string();
     "flush.messages" Long Some("log.flush.interval.messages"),
         "Records that may be acknowledged before they are flushed, plus one. The default here is 1: none.",
-        |s, v| number(v, Range::at_least(1)).map(|count| s.log.flush_messages = count.unsigned_abs()),
+        |s, v| number(v, Range::long(1)).map(|count| s.log.flush_messages = count.unsigned_abs()),
         |s| s.log.flush_messages.to_string();
     "flush.ms" Long Some("log.flush.interval.ms"),
         "The longest time that a record stays unflushed.",
-        |s, v| number(v, Range::at_least(0)).map(|ms| s.log.flush_ms = (ms != i64::MAX).then_some(ms)),
+        |s, v| number(v, Range::long(0)).map(|ms| s.log.flush_ms = (ms != i64::MAX).then_some(ms)),
         |s| limit(s.log.flush_ms, i64::MAX);
     "follower.replication.throttled.replicas" List None,
         "Replicas whose replication is throttled on the followers' side.",
-        |s, v| s.keep("follower.replication.throttled.replicas", v, Ok(())),
+        |s, v| s.keep("follower.replication.throttled.replicas", v, value::replica_list(v)),
         |s| s.kept("follower.replication.throttled.replicas", "");
     "index.interval.bytes" Int Some("log.index.interval.bytes"),
         "About so many bytes of batches lie between two index entries.",
-        |s, v| number(v, Range::new(0, i32::MAX.into())).map(|bytes| s.log.index_interval_bytes = bytes as u32),
+        |s, v| number(v, Range::int(0, i32::MAX)).map(|bytes| s.log.index_interval_bytes = bytes as u32),
         |s| s.log.index_interval_bytes.to_string();
     "leader.replication.throttled.replicas" List None,
         "Replicas whose replication is throttled on the leader's side.",
-        |s, v| s.keep("leader.replication.throttled.replicas", v, Ok(())),
+        |s, v| s.keep("leader.replication.throttled.replicas", v, value::replica_list(v)),
         |s| s.kept("leader.replication.throttled.replicas", "");
     "local.retention.bytes" Long Some("log.local.retention.bytes"),
         "The size of a tiered log's local part; −2: that of retention.bytes.",
-        |s, v| s.keep("local.retention.bytes", v, number(v, Range::at_least(-2))),
+        |s, v| s.keep("local.retention.bytes", v, number(v, Range::long(-2))),
         |s| s.kept("local.retention.bytes", "-2");
     "local.retention.ms" Long Some("log.local.retention.ms"),
         "The age of a tiered log's local part; −2: that of retention.ms.",
-        |s, v| s.keep("local.retention.ms", v, number(v, Range::at_least(-2))),
+        |s, v| s.keep("local.retention.ms", v, number(v, Range::long(-2))),
         |s| s.kept("local.retention.ms", "-2");
     "max.compaction.lag.ms" Long Some("log.cleaner.max.compaction.lag.ms"),
         "The longest time that a record of a compacted topic stays out of compaction.",
-        |s, v| s.keep("max.compaction.lag.ms", v, number(v, Range::at_least(1))),
+        |s, v| s.keep("max.compaction.lag.ms", v, number(v, Range::long(1))),
         |s| s.kept("max.compaction.lag.ms", "9223372036854775807");
     "max.message.bytes" Int Some("message.max.bytes"),
         "The largest batch, header included.",
-        |s, v| number(v, Range::new(0, i32::MAX.into())).map(|bytes| s.log.max_message_bytes = bytes as u32),
+        |s, v| number(v, Range::int(0, i32::MAX)).map(|bytes| s.log.max_message_bytes = bytes as u32),
         |s| s.log.max_message_bytes.to_string();
     "message.timestamp.after.max.ms" Long Some("log.message.timestamp.after.max.ms"),
         "How far a record's time may lie ahead of the broker's.",
-        |s, v| number(v, Range::at_least(0)).map(|ms| s.log.timestamp_after_max_ms = ms),
+        |s, v| number(v, Range::long(0)).map(|ms| s.log.timestamp_after_max_ms = ms),
         |s| s.log.timestamp_after_max_ms.to_string();
     "message.timestamp.before.max.ms" Long Some("log.message.timestamp.before.max.ms"),
         "How far a record's time may lie behind the broker's.",
-        |s, v| number(v, Range::at_least(0)).map(|ms| s.log.timestamp_before_max_ms = ms),
+        |s, v| number(v, Range::long(0)).map(|ms| s.log.timestamp_before_max_ms = ms),
         |s| s.log.timestamp_before_max_ms.to_string();
     "message.timestamp.type" Text Some("log.message.timestamp.type"),
         "Whether a record's time is the producer's (CreateTime) or the broker's (LogAppendTime).",
@@ -195,11 +206,11 @@ topic_configs! {
         |s| s.kept("min.cleanable.dirty.ratio", "0.5");
     "min.compaction.lag.ms" Long Some("log.cleaner.min.compaction.lag.ms"),
         "The shortest time that a record of a compacted topic stays uncompacted.",
-        |s, v| s.keep("min.compaction.lag.ms", v, number(v, Range::at_least(0))),
+        |s, v| s.keep("min.compaction.lag.ms", v, number(v, Range::long(0))),
         |s| s.kept("min.compaction.lag.ms", "0");
     "min.insync.replicas" Int Some("min.insync.replicas"),
         "Fewer in-sync replicas than this refuse records with acks=all.",
-        |s, v| number(v, Range::new(1, i32::MAX.into())).map(|count| s.min_insync_replicas = count as usize),
+        |s, v| number(v, Range::int(1, i32::MAX)).map(|count| s.min_insync_replicas = count as usize),
         |s| s.min_insync_replicas.to_string();
     "preallocate" Boolean Some("log.preallocate"),
         "Reserve a new segment's space at once.",
@@ -219,27 +230,27 @@ topic_configs! {
         |s| s.kept("remote.storage.enable", "false");
     "retention.bytes" Long Some("log.retention.bytes"),
         "Segments beyond this size of a partition may go; −1: no limit.",
-        |s, v| number(v, Range::at_least(-1)).map(|bytes| s.log.retention_bytes = u64::try_from(bytes).ok()),
+        |s, v| number(v, Range::long(i64::MIN)).map(|bytes| s.log.retention_bytes = u64::try_from(bytes).ok()),
         |s| s.log.retention_bytes.map_or("-1".to_owned(), |bytes| bytes.to_string());
     "retention.ms" Long Some("log.retention.ms"),
         "Segments whose records are all older may go; −1: no limit.",
-        |s, v| number(v, Range::at_least(-1)).map(|ms| s.log.retention_ms = (ms >= 0).then_some(ms)),
+        |s, v| number(v, Range::long(-1)).map(|ms| s.log.retention_ms = (ms >= 0).then_some(ms)),
         |s| limit(s.log.retention_ms, -1);
     "segment.bytes" Int Some("log.segment.bytes"),
         "A batch that would make a segment larger goes to a new one.",
-        |s, v| number(v, Range::new(1 << 20, i32::MAX.into())).map(|bytes| s.log.segment_bytes = bytes as u32),
+        |s, v| number(v, Range::int(1 << 20, i32::MAX)).map(|bytes| s.log.segment_bytes = bytes as u32),
         |s| s.log.segment_bytes.to_string();
     "segment.index.bytes" Int Some("log.index.size.max.bytes"),
         "The largest size of an index file.",
-        |s, v| number(v, Range::new(4, i32::MAX.into())).map(|bytes| s.log.segment_index_bytes = bytes as u32),
+        |s, v| number(v, Range::int(4, i32::MAX)).map(|bytes| s.log.segment_index_bytes = bytes as u32),
         |s| s.log.segment_index_bytes.to_string();
     "segment.jitter.ms" Long Some("log.roll.jitter.ms"),
         "Up to so much is subtracted from segment.ms, at random.",
-        |s, v| number(v, Range::at_least(0)).map(|ms| s.log.segment_jitter_ms = ms),
+        |s, v| number(v, Range::long(0)).map(|ms| s.log.segment_jitter_ms = ms),
         |s| s.log.segment_jitter_ms.to_string();
     "segment.ms" Long Some("log.roll.ms"),
         "A segment takes batches for so long.",
-        |s, v| number(v, Range::at_least(1)).map(|ms| s.log.segment_ms = ms),
+        |s, v| number(v, Range::long(1)).map(|ms| s.log.segment_ms = ms),
         |s| s.log.segment_ms.to_string();
     "unclean.leader.election.enable" Boolean Some("unclean.leader.election.enable"),
         "Whether a replica that is not in sync may lead as a last resort, at the price of records.",
@@ -287,6 +298,9 @@ mod tests {
     fn bad_values_are_refused() {
         for (name, value) in [
             ("cleanup.policy", "shred"),
+            ("cleanup.policy", "delete,"),
+            ("leader.replication.throttled.replicas", "all"),
+            ("min.compaction.lag.ms", "-1"),
             ("compression.gzip.level", "0"),
             ("flush.messages", "0"),
             ("max.message.bytes", "-1"),
@@ -300,6 +314,15 @@ mod tests {
         ] {
             assert!(check(name, value).is_err(), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn settings_that_exclude_each_other_are_refused() {
+        let configs: BTreeMap<_, _> = [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let refused = settings_of(&configs, &PartitionSettings::default()).unwrap_err();
+        assert!(refused.to_string().starts_with("conflict topic config setting"), "{refused}");
     }
 
     #[test]

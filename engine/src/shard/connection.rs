@@ -10,6 +10,7 @@ use super::budget::Charge;
 use super::interrupt::Interrupt;
 use super::panics::{Contained, Panicked};
 use crate::api::{self, ApiSpec, Later, RequestContext};
+use crate::metrics::{CloseCause, CopyPath, ProtocolError, RequestTimes};
 use bytes::{Bytes, BytesMut};
 use hayate_net::conn::{Answer, InFlight, Limits, Ticket};
 use hayate_net::error::{FrameError, WireError};
@@ -24,6 +25,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Spare capacity that a read begins with; an idle connection holds no more.
 const READ_BYTES_MIN: usize = 1 << 10;
@@ -47,6 +49,8 @@ enum End {
     Socket(SocketError),
     /// The peer speaks another protocol, or a request that is not served.
     Protocol(WireError),
+    /// The connection ended within a frame.
+    CutFrame,
     /// A request's work panicked.
     Panicked,
 }
@@ -80,7 +84,7 @@ pub struct Connection {
     shard: Rc<Shard>,
     socket: Socket,
     peer: SocketAddr,
-    open: RefCell<InFlight>,
+    open: RefCell<InFlight<Progress>>,
     /// An answer is ready, room was made, or reading has ended.
     changed: Notify,
     reading_ended: Cell<bool>,
@@ -90,6 +94,27 @@ pub struct Connection {
     cut: Cell<bool>,
     last_active: Cell<MonoTime>,
     last_frame_bytes: Cell<usize>,
+    /// What is known of why it ends.
+    cause: Cell<Option<CloseCause>>,
+}
+
+/// When a request came so far.
+struct Progress {
+    api_key: i16,
+    read: MonoTime,
+    begun: MonoTime,
+    done: MonoTime,
+}
+
+impl Progress {
+    fn times(&self, sent: MonoTime) -> RequestTimes {
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        RequestTimes {
+            dispatch_nanos: nanos(self.begun.since(self.read)),
+            wait_nanos: nanos(self.done.since(self.begun)),
+            send_nanos: nanos(sent.since(self.done)),
+        }
+    }
 }
 
 impl Connection {
@@ -107,6 +132,7 @@ impl Connection {
             interrupt: Interrupt::default(),
             cut: Cell::new(false),
             last_frame_bytes: Cell::new(0),
+            cause: Cell::new(None),
         });
         let number = shard.connections.add(&connection);
         let writer = connection.clone();
@@ -123,6 +149,12 @@ impl Connection {
         connection.cut.set(true);
         connection.interrupt();
         shard.connections.remove(number);
+        shard.metrics.connection_closed(connection.cause.get().unwrap_or(CloseCause::Peer));
+    }
+
+    /// Notes why the connection is about to end; the first cause counts.
+    pub fn close_because(&self, cause: CloseCause) {
+        self.cause.set(self.cause.get().or(Some(cause)));
     }
 
     /// The shard that serves it.
@@ -165,7 +197,7 @@ impl Connection {
     }
 
     fn note_end(&self, end: &End) {
-        let counters = &self.shard.counters;
+        let metrics = &self.shard.metrics;
         match end {
             End::Orderly => {}
             End::Socket(error) => {
@@ -173,12 +205,22 @@ impl Connection {
                 self.abort();
                 self.interrupt();
             }
+            End::Protocol(WireError::Unencodable { reason }) => {
+                self.close_because(CloseCause::Protocol);
+                tracing::error!(peer = %self.peer, reason, "connection closed: an answer could not be encoded");
+            }
             End::Protocol(error) => {
-                counters.refused_requests.add(1);
+                self.close_because(CloseCause::Protocol);
+                metrics.protocol_error(kind_of(error));
                 tracing::info!(peer = %self.peer, %error, "connection closed: bad request");
             }
+            End::CutFrame => {
+                metrics.protocol_error(ProtocolError::CutFrame);
+                tracing::debug!(peer = %self.peer, "connection ended within a frame");
+            }
             End::Panicked => {
-                counters.panicked_requests.add(1);
+                self.close_because(CloseCause::Panic);
+                metrics.contained_panics.add(1);
                 tracing::error!(peer = %self.peer, "connection closed: a request panicked");
                 self.abort();
             }
@@ -248,13 +290,16 @@ impl Connection {
             let least = if received.is_empty() { expected } else { READ_BYTES_BUSY };
             let spare = missing.max(least.clamp(READ_BYTES_MIN, READ_BYTES_BUSY));
             if received.capacity() - received.len() < missing.max(READ_BYTES_MIN) {
+                self.shard.metrics.count_copy(CopyPath::Receive, received.len());
                 received.reserve(spare);
             }
             let Some(read) = self.interrupt.unless(self.socket.read_into(received)).await else {
                 return Ok(false);
             };
-            if read? == 0 {
-                return Ok(false);
+            match read? {
+                0 if received.is_empty() => return Ok(false),
+                0 => return Err(End::CutFrame),
+                count => self.shard.metrics.received_bytes.add(count as u64),
             }
             self.last_active.set(self.shard.rt.now());
         }
@@ -265,9 +310,10 @@ impl Connection {
     async fn begin(self: &Rc<Self>, frame: Bytes, spec: &'static ApiSpec, charge: Charge) -> Result<(), End> {
         let frame_bytes = frame.len();
         let request = split_request(frame)?;
-        let ticket = self.open.borrow_mut().begin(frame_bytes);
+        let read = self.shard.rt.now();
+        let progress = Progress { api_key: spec.key, read, begun: read, done: read };
+        let ticket = self.open.borrow_mut().begin(frame_bytes, progress);
         let context = RequestContext::new(self.clone(), ticket, spec, &request);
-        self.shard.counters.requests.add(1);
         let begun = Contained::new(api::begin(context, request.body)).await;
         let later = begun.map_err(End::from).and_then(|later| later.map_err(End::from));
         let later = match later {
@@ -277,6 +323,7 @@ impl Connection {
                 return Err(end);
             }
         };
+        self.open.borrow_mut().note(ticket).begun = self.shard.rt.now();
         self.go_on(ticket, later, charge).await;
         Ok(())
     }
@@ -311,7 +358,11 @@ impl Connection {
     }
 
     fn complete(&self, ticket: Ticket, answer: Answer) {
-        if self.open.borrow_mut().complete(ticket, answer) {
+        let mut open = self.open.borrow_mut();
+        open.note(ticket).done = self.shard.rt.now();
+        let ready = open.complete(ticket, answer);
+        drop(open);
+        if ready {
             self.changed.notify();
         }
     }
@@ -324,7 +375,8 @@ impl Connection {
                 return;
             }
             let mut ready = self.gather();
-            if ready.count > 0 {
+            let count = ready.progress.len();
+            if count > 0 {
                 self.changed.notify(); // the reader may wait for room
             }
             if !ready.rope.is_empty() {
@@ -333,24 +385,32 @@ impl Connection {
                 }
                 self.last_active.set(self.shard.rt.now());
             }
+            self.count_done(&ready.progress);
             if ready.close || (self.reading_ended.get() && self.open.borrow().is_empty()) {
                 self.interrupt(); // the reader, if it still waits for the peer
                 return self.socket.shutdown();
             }
-            if ready.count == 0 {
+            if count == 0 {
                 changed.await;
             }
+        }
+    }
+
+    fn count_done(&self, done: &[Progress]) {
+        let sent = self.shard.rt.now();
+        for progress in done {
+            self.shard.metrics.request_done(progress.api_key, &progress.times(sent));
         }
     }
 
     /// Takes the answers that may leave now.
     fn gather(&self) -> Ready {
         let mut open = self.open.borrow_mut();
-        let mut ready = Ready { rope: VecDeque::new(), count: 0, close: false };
+        let mut ready = Ready { rope: VecDeque::new(), progress: Vec::new(), close: false };
         let mut rope_bytes = 0;
         while rope_bytes < WRITE_BYTES && !ready.close {
-            let Some(answer) = open.pop() else { break };
-            ready.count += 1;
+            let Some((progress, answer)) = open.pop() else { break };
+            ready.progress.push(progress);
             match answer {
                 Answer::Frame(mut frame) => {
                     rope_bytes += frame.iter().map(Bytes::len).sum::<usize>();
@@ -367,7 +427,22 @@ impl Connection {
 /// Answers that may leave.
 struct Ready {
     rope: VecDeque<Bytes>,
-    count: usize,
+    /// Of their requests.
+    progress: Vec<Progress>,
     /// The connection ends behind them.
     close: bool,
+}
+
+/// What kind of breach an error is.
+fn kind_of(error: &WireError) -> ProtocolError {
+    match error {
+        WireError::Frame(FrameError::NegativeLength { .. } | FrameError::TooLarge { .. }) => {
+            ProtocolError::FrameSize
+        }
+        WireError::Frame(FrameError::TruncatedHeader | FrameError::MalformedHeader) => ProtocolError::Header,
+        WireError::UnknownApiKey { .. } => ProtocolError::UnknownApi,
+        WireError::UnsupportedVersion { .. } => ProtocolError::UnsupportedVersion,
+        WireError::Guard(_) | WireError::Undecodable { .. } => ProtocolError::Body,
+        WireError::Unencodable { .. } => ProtocolError::InvalidRequest,
+    }
 }

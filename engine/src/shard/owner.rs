@@ -9,6 +9,7 @@ use super::calls::{
 };
 use super::panics::{vital, vital_future};
 use super::view::ClusterView;
+use crate::metrics::{CopyPath, ShardMetrics};
 use crate::partition::{AppendFailure, Appending, Durability, Partition, Probed};
 use crate::placement::{PartitionKey, ShardId};
 use crate::purgatory::Watch;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ pub struct Owner {
     applied: RefCell<Rc<ClusterView>>,
     followed: Notify,
     store: RefCell<Option<Store>>,
+    metrics: Arc<ShardMetrics>,
 }
 
 /// A call that has begun.
@@ -68,7 +71,7 @@ impl Started {
 
 impl Owner {
     /// Owns nothing yet, and serves what `view` says.
-    pub fn new(rt: Rt, shard: ShardId, view: ClusterView) -> Rc<Owner> {
+    pub fn new(rt: Rt, shard: ShardId, view: ClusterView, metrics: Arc<ShardMetrics>) -> Rc<Owner> {
         Rc::new(Owner {
             rt,
             shard,
@@ -77,6 +80,7 @@ impl Owner {
             applied: RefCell::new(Rc::new(view)),
             followed: Notify::default(),
             store: RefCell::default(),
+            metrics,
         })
     }
 
@@ -191,7 +195,10 @@ impl Owner {
         let outcomes: Vec<_> = vital(|| {
             let one = |part: &super::calls::AppendPart| {
                 let partition = self.find(part.key)?;
-                partition.append(&part.records, append.produce_version, append.durability, now_ms)
+                let (version, durability) = (append.produce_version, append.durability);
+                let appending = partition.append(&part.records, version, durability, now_ms)?;
+                self.count_appended(&appending, part.records.len());
+                Ok(appending)
             };
             append.parts.iter().map(one).collect()
         });
@@ -200,6 +207,14 @@ impl Owner {
             return Started::Done(PartitionAnswer::Append(answers.collect()));
         }
         Started::Later(Box::pin(vital_future(settle(self.rt.clone(), append.patience, outcomes))))
+    }
+
+    fn count_appended(&self, appending: &Appending, bytes: usize) {
+        self.metrics.produced_bytes.add(bytes as u64);
+        self.metrics.produced_records.add(appending.records().unsigned_abs());
+        if appending.rewritten_bytes > 0 {
+            self.metrics.count_copy(CopyPath::Produce, appending.rewritten_bytes);
+        }
     }
 
     fn probe(&self, probe: &Probe) -> Outcomes<Probed> {

@@ -243,14 +243,7 @@ impl Client {
         self.produce_records(topic, partition, records_of(values)).await
     }
 
-    /// A fetch without a session, from each partition's offset.
-    pub(super) async fn fetch(
-        &mut self,
-        topic: &Topic,
-        from: &[(i32, i64)],
-        min_bytes: i32,
-        max_wait_ms: i32,
-    ) -> FetchResponse {
+    fn fetch_request(topic: &Topic, from: &[(i32, i64)], min_bytes: i32, max_wait_ms: i32) -> FetchRequest {
         let partition = |(index, offset): &(i32, i64)| {
             FetchPartition::default()
                 .with_partition(*index)
@@ -260,12 +253,36 @@ impl Client {
         let wanted = FetchTopic::default()
             .with_topic_id(topic.id)
             .with_partitions(from.iter().map(partition).collect());
-        let request = FetchRequest::default()
+        FetchRequest::default()
             .with_max_wait_ms(max_wait_ms)
             .with_min_bytes(min_bytes)
             .with_max_bytes(50 << 20)
             .with_session_epoch(-1)
-            .with_topics(vec![wanted]);
+            .with_topics(vec![wanted])
+    }
+
+    /// Sends a fetch whose answer is not waited for.
+    pub(super) async fn send_fetch(
+        &mut self,
+        topic: &Topic,
+        from: &[(i32, i64)],
+        min_bytes: i32,
+        max_wait_ms: i32,
+    ) {
+        let request = Self::fetch_request(topic, from, min_bytes, max_wait_ms);
+        let (_, frame) = self.core.request_unanswered(17, &request).expect("a valid request");
+        let _ = self.socket.write_rope(&mut VecDeque::from([frame])).await;
+    }
+
+    /// A fetch without a session, from each partition's offset.
+    pub(super) async fn fetch(
+        &mut self,
+        topic: &Topic,
+        from: &[(i32, i64)],
+        min_bytes: i32,
+        max_wait_ms: i32,
+    ) -> FetchResponse {
+        let request = Self::fetch_request(topic, from, min_bytes, max_wait_ms);
         let response = self.ask(17, &request).await;
         assert_eq!(checked(response.error_code), Ok(()));
         response

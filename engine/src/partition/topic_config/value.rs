@@ -18,6 +18,8 @@ pub enum ConfigError {
         /// What it should be.
         expected: String,
     },
+    /// Anything else, in words of its own.
+    Other(String),
 }
 
 impl ConfigError {
@@ -28,7 +30,7 @@ impl ConfigError {
     /// The same, for the configuration of that name.
     pub(super) fn of(self, name: &str) -> ConfigError {
         match self {
-            ConfigError::Unknown(name) => ConfigError::Unknown(name),
+            ConfigError::Unknown(_) | ConfigError::Other(_) => self,
             ConfigError::Invalid { value, expected, .. } => {
                 ConfigError::Invalid { name: name.to_owned(), value, expected }
             }
@@ -43,30 +45,38 @@ impl fmt::Display for ConfigError {
             ConfigError::Invalid { name, value, expected } => {
                 write!(out, "Invalid value {value} for configuration {name}: {expected}")
             }
+            ConfigError::Other(words) => out.write_str(words),
         }
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// First and last number allowed.
+/// First and last number allowed, and what Kafka calls the type.
 pub(super) struct Range {
     min: i64,
     max: i64,
+    type_name: &'static str,
 }
 
 impl Range {
-    pub(super) const fn new(min: i64, max: i64) -> Range {
-        Range { min, max }
+    /// Of 32 bits.
+    pub(super) const fn int(min: i32, max: i32) -> Range {
+        Range { min: min as i64, max: max as i64, type_name: "INT" }
     }
 
-    pub(super) const fn at_least(min: i64) -> Range {
-        Range { min, max: i64::MAX }
+    /// Of 64 bits.
+    pub(super) const fn long(min: i64) -> Range {
+        Range { min, max: i64::MAX, type_name: "LONG" }
     }
 }
 
 pub(super) fn number(value: &str, range: Range) -> Result<i64, ConfigError> {
-    let number: i64 = value.parse().map_err(|_| ConfigError::invalid(value, "Not a number"))?;
+    let not_a_number = || ConfigError::invalid(value, format!("Not a number of type {}", range.type_name));
+    let number: i64 = value.parse().map_err(|_| not_a_number())?;
+    if range.type_name == "INT" && i32::try_from(number).is_err() {
+        return Err(not_a_number());
+    }
     if number < range.min {
         return Err(ConfigError::invalid(value, format!("Value must be at least {}", range.min)));
     }
@@ -93,13 +103,33 @@ pub(super) fn choice(value: &str, choices: &[&str]) -> Result<(), ConfigError> {
 
 pub(super) fn ratio(value: &str) -> Result<(), ConfigError> {
     match value.parse::<f64>() {
-        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
-        Ok(_) | Err(_) => Err(ConfigError::invalid(value, "Value must be between 0 and 1")),
+        Ok(ratio) if ratio < 0.0 => Err(ConfigError::invalid(value, "Value must be at least 0")),
+        Ok(ratio) if ratio > 1.0 => Err(ConfigError::invalid(value, "Value must be no more than 1")),
+        Ok(_) => Ok(()),
+        Err(_) => Err(ConfigError::invalid(value, "Not a number of type DOUBLE")),
     }
 }
 
+/// `*`, or partitions and brokers as `0:1,1:2`.
+pub(super) fn replica_list(value: &str) -> Result<(), ConfigError> {
+    let is_pair = |word: &str| {
+        let pair = word.trim().split_once(':');
+        pair.is_some_and(|(partition, broker)| {
+            partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
+        })
+    };
+    if value.is_empty() || value == "*" || value.split(',').all(is_pair) {
+        return Ok(());
+    }
+    let expected = format!(
+        "[{value}]: must be the literal '*' or a list of replicas in the following format: \
+         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+    );
+    Err(ConfigError::invalid(value, expected))
+}
+
 pub(super) fn gzip_level(value: &str) -> Result<i32, ConfigError> {
-    let level = number(value, Range::new(-1, 9))?;
+    let level = number(value, Range::int(-1, 9))?;
     match level {
         0 => Err(ConfigError::invalid(value, "Value must be between 1 and 9 or equal to -1")),
         level => Ok(level as i32),
@@ -108,8 +138,13 @@ pub(super) fn gzip_level(value: &str) -> Result<i32, ConfigError> {
 
 pub(super) fn cleanup_policy(value: &str) -> Result<CleanupPolicy, ConfigError> {
     let mut policy = CleanupPolicy { delete: false, compact: false };
-    for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+    let words = value.split(',').map(str::trim);
+    for word in words.filter(|_| !value.is_empty()) {
         match word {
+            "" => {
+                let words = "Configuration 'cleanup.policy' values must not be empty.";
+                return Err(ConfigError::Other(words.to_owned()));
+            }
             "delete" => policy.delete = true,
             "compact" => policy.compact = true,
             _ => return Err(ConfigError::invalid(value, "String must be one of: compact, delete")),

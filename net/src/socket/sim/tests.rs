@@ -5,7 +5,7 @@ use crate::socket::{Network, Socket, SocketError};
 use bytes::{Bytes, BytesMut};
 use hayate_rt::sim::{NodeId, Sim};
 use hayate_rt::{Queue, Rt};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -72,10 +72,14 @@ fn rough_run(seed: u64) -> (usize, Sim) {
 
 #[test]
 fn a_rough_network_loses_connections_but_never_bytes_within_them() {
-    let (whole, sim) = rough_run(5);
-    assert!(whole > 150 && whole < 300, "{whole} of 300");
+    let mut happened = BTreeSet::new();
+    for seed in 0..5 {
+        let (whole, sim) = rough_run(seed);
+        assert!(whole > 150 && whole < 300, "{whole} of 300");
+        happened.extend(sim.counts().into_keys());
+    }
     for fault in ["fault net split read", "fault net reset", "fault net half close"] {
-        assert!(sim.counts().contains_key(fault), "{fault} never happened");
+        assert!(happened.contains(fault), "{fault} never happened");
     }
 }
 
