@@ -52,12 +52,13 @@ impl LogInner {
             self.check()?;
             let Some(plan) = self.state.borrow().plan_segment(target, until) else { break };
             self.write_segment(&plan).await?;
-            let mut state = self.state.borrow_mut();
-            assert_eq!(state.truncations, truncations, "the files lock keeps truncations out");
-            if let Some(segment) = state.segment_mut(plan.segment) {
-                segment.durable_pos = segment.durable_pos.max(plan.to);
+            {
+                let mut state = self.state.borrow_mut();
+                assert_eq!(state.truncations, truncations, "the files lock keeps truncations out");
+                if let Some(segment) = state.segment_mut(plan.segment) {
+                    segment.durable_pos = segment.durable_pos.max(plan.to);
+                }
             }
-            drop(state);
             if plan.finish {
                 self.finish_segment(plan.segment).await?;
             }

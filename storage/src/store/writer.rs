@@ -10,7 +10,6 @@ use crate::wal::group::GroupBuilder;
 use crate::wal::{make_file, write_header};
 use hayate_rt::Queue;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Frame headers that a group has room for beyond its batches.
 const FRAMES_EXTRA: usize = 8;
