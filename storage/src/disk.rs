@@ -303,7 +303,7 @@ impl File {
     ///
     /// # Errors
     /// What the kernel says.
-    #[allow(clippy::len_without_is_empty)] // it costs an operation: callers compare what they got
+    #[allow(clippy::len_without_is_empty, reason = "it costs an operation: callers compare what they got")]
     pub async fn len(&self) -> Result<u64, DiskError> {
         either!(FileInner, &self.inner, file => file.len().await)
     }

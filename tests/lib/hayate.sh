@@ -34,7 +34,8 @@ hayate_start() {
     echo "$port" >"$dir/port"
     echo "$http" >"$dir/http"
   fi
-  "$(hayate_binary)" --config "$dir/server.properties" >>"$dir/broker.log" 2>&1 &
+  # No other descriptor of the caller's: a pipe that the broker holds open never ends.
+  "$(hayate_binary)" --config "$dir/server.properties" >>"$dir/broker.log" 2>&1 3>&- &
   echo $! >"$dir/pid"
   hayate_await "$dir" || return 1
   echo "127.0.0.1:$(cat "$dir/port")"

@@ -58,7 +58,7 @@ impl AlignedBuf {
     }
 
     /// Length in bytes; never zero.
-    #[allow(clippy::len_without_is_empty)] // never empty
+    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
         self.blocks.len
     }

@@ -5,7 +5,7 @@ use super::work::{Clients, SharedModel};
 use hayate_rt::sim::{NodeId, Sim};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::validate::{ProduceRules, validate};
-use hayate_storage::batch::{LeaderEpoch, Offset};
+use hayate_storage::batch::LeaderEpoch;
 use hayate_storage::config::LogConfig;
 use hayate_storage::disk::Disk;
 use hayate_storage::disk::sim::{FaultPlan, SimDisk};
@@ -212,7 +212,11 @@ impl Life {
             return Err(Broken(format!("promised up to {promised}, recovered {offsets:?}")));
         }
         if offsets.start > model.borrow().start {
-            return Err(Broken(format!("starts at {}, deleted up to {}", offsets.start, model.borrow().start)));
+            return Err(Broken(format!(
+                "starts at {}, deleted up to {}",
+                offsets.start,
+                model.borrow().start
+            )));
         }
         let mut at = offsets.start;
         while at < offsets.end {
@@ -228,13 +232,18 @@ impl Life {
         model.start = offsets.start;
         model.cut(offsets.end);
         model.promise(offsets.end);
-        if log.offsets().end == offsets.end && idempotent { self.verify_duplicate(log, &model) } else { Ok(()) }
+        if log.offsets().end == offsets.end && idempotent {
+            self.verify_duplicate(log, &model)
+        } else {
+            Ok(())
+        }
     }
 
     /// The last batch of the idempotent producer, sent again, is recognised.
     fn verify_duplicate(&self, log: &Log, model: &Model) -> Result<(), Broken> {
         let Some(last) = model.sent.last() else { return Ok(()) };
-        let valid = validate(&last.bytes, &ProduceRules::default(), self.rt().wall_ms()).map_err(|e| Broken(format!("{e:?}")))?;
+        let valid = validate(&last.bytes, &ProduceRules::default(), self.rt().wall_ms())
+            .map_err(|e| Broken(format!("{e:?}")))?;
         let appended = log.append(&last.bytes, &valid, LeaderEpoch(self.run));
         let appended = appended.map_err(|error| Broken(format!("a repeated batch is refused: {error}")))?;
         if !appended.duplicate || appended.base_offset != last.base {
@@ -299,7 +308,11 @@ impl Life {
             self.sim.sleep(Duration::from_micros(100)).await;
         }
         if done.get().is_none() {
-            let logs: Vec<_> = store.logs().iter().map(|log| (log.offsets(), log.failure().map(|e| e.to_string()))).collect();
+            let logs: Vec<_> = store
+                .logs()
+                .iter()
+                .map(|log| (log.offsets(), log.failure().map(|e| e.to_string())))
+                .collect();
             self.break_off(format!("a stop hangs: {:?} {logs:?}", store.stats()));
         }
         self.sim.crash(NODE);
@@ -321,12 +334,21 @@ fn partition(number: i32) -> TopicPartition {
 }
 
 fn log_config(number: i32) -> LogConfig {
-    LogConfig { segment_bytes: 24_000 + 9_000 * number as u32, index_interval_bytes: 700, ..LogConfig::default() }
+    LogConfig {
+        segment_bytes: 24_000 + 9_000 * number as u32,
+        index_interval_bytes: 700,
+        ..LogConfig::default()
+    }
 }
 
 async fn start(rt: Rt, disk: Disk) -> Result<(Store, RecoveryReport), StorageError> {
     let report = recover(&rt, &disk, Path::new(DATA_DIR), &mut |_| {}).await?;
-    let wal = WalConfig { first_file_bytes: 32 << 10, file_bytes: 64 << 10, files_max: 3, group_bytes_max: 12 << 10 };
+    let wal = WalConfig {
+        first_file_bytes: 32 << 10,
+        file_bytes: 64 << 10,
+        files_max: 3,
+        group_bytes_max: 12 << 10,
+    };
     let config = StoreConfig {
         wal,
         direct_bytes_min: 14_000,
@@ -347,6 +369,5 @@ async fn start(rt: Rt, disk: Disk) -> Result<(Store, RecoveryReport), StorageErr
             log.begin_epoch(LeaderEpoch(epoch.0 + 1)).await?;
         }
     }
-    let _ = Offset::ZERO;
     Ok((store, report))
 }

@@ -1,6 +1,8 @@
 //! What a partition must hold: every batch that was sent, and how far it was acknowledged or seen.
 
-use hayate_storage::batch::{BatchBuilder, BatchHeader, BatchScan, Offset, ProducerId, ScanEnd, scan::Checksums};
+use hayate_storage::batch::{
+    BatchBuilder, BatchHeader, BatchScan, Offset, ProducerId, ScanEnd, scan::Checksums,
+};
 use std::fmt;
 
 /// About when a simulation takes place: producers with older records would count as expired.
@@ -59,10 +61,6 @@ impl Model {
         builder.build().to_vec()
     }
 
-    pub fn end(&self) -> Offset {
-        self.sent.last().map_or(self.promised, |last| last.next)
-    }
-
     pub fn push(&mut self, base: Offset, header: &BatchHeader, batch: Vec<u8>) {
         let next = base.plus(i64::from(header.last_offset_delta)).next();
         let bytes = if header.base_sequence >= 0 { batch } else { Vec::new() };
@@ -108,7 +106,10 @@ impl Model {
     fn compare_batch(&self, at: Offset, header: &BatchHeader) -> Result<Offset, Broken> {
         let slot = self.sent.binary_search_by_key(&header.base_offset, |sent| sent.base);
         let Some(sent) = slot.ok().and_then(|slot| self.sent.get(slot)) else {
-            return Err(Broken(format!("a batch at {} that nobody sent (expected {at})", header.base_offset)));
+            return Err(Broken(format!(
+                "a batch at {} that nobody sent (expected {at})",
+                header.base_offset
+            )));
         };
         let first = at == Offset::NONE || sent.base <= at && at < sent.next;
         if !first {

@@ -52,7 +52,8 @@ impl Clients {
         let id = self.next_id.replace(self.next_id.get() + 1);
         let sequence = idempotent.then(|| model.borrow().next_sequence);
         let batch = Model::batch(id, records, bytes as usize, sequence);
-        let valid = validate(&batch, &ProduceRules::default(), self.rt.wall_ms()).expect("our own batch is good");
+        let valid =
+            validate(&batch, &ProduceRules::default(), self.rt.wall_ms()).expect("our own batch is good");
         let Ok(appended) = log.append(&batch, &valid, self.epoch) else {
             self.rt.reached("append refused");
             return;
