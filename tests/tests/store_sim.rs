@@ -1,10 +1,10 @@
-//! The store under the simulator: seeds at CI size. `cargo run -p hayate-tests --bin store-sim -- N` runs as many as wanted.
+//! The store under the simulator: seeds at CI size.
 
 use hayate_storage::mutants::Mutant;
 use hayate_tests::store_sim::{MUST_REACH, run_seed};
 use std::collections::BTreeMap;
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 340;
 
 #[test]
 fn no_promise_is_broken_and_every_fault_is_met() {
