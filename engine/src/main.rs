@@ -10,7 +10,7 @@ use hayate_engine::config::{Config, Given, Origin, properties};
 use hayate_engine::http::{self, Pages, Phase, PhaseCell};
 use hayate_engine::logging::{self, Logging};
 use hayate_engine::metrics::{Metrics, ShardMetrics, sample};
-use hayate_engine::preflight::{self, Cleared, System};
+use hayate_engine::preflight::{self, Cleared, FolderLock, System};
 use hayate_net::socket::Network;
 use hayate_rt::{Queue, Rt};
 use hayate_storage::disk::Disk;
@@ -150,7 +150,7 @@ fn start(sources: &Sources) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new(config.shards.into()));
     let phase = Arc::new(PhaseCell::default());
     serve_http(cleared.http, &metrics, &phase, system)?;
-    let stops = spawn_shards(&config, &metrics, &events)?;
+    let stops = spawn_shards(&config, &cleared.lock, &metrics, &events)?;
     let broker = Broker { events: inbox, stops, phase };
     broker.wait_until_started()?;
     let took = hayate_rt::kernel::now().since(began);
@@ -231,6 +231,7 @@ fn serve_http(
 /// Starts a thread a shard; what is returned tells each of them to stop.
 fn spawn_shards(
     config: &Config,
+    lock: &FolderLock,
     metrics: &Metrics,
     events: &flume::Sender<Event>,
 ) -> Result<Vec<flume::Sender<()>>, Failure> {
@@ -247,6 +248,7 @@ fn spawn_shards(
             spin: config.spin,
             parts,
             options: options.clone(),
+            lock: lock.clone(),
             metrics: metrics.shard(number),
             events: events.clone(),
             stopping,
@@ -263,6 +265,7 @@ struct ShardThread {
     spin: Duration,
     parts: ShardParts,
     options: Arc<hayate_engine::broker::BrokerOptions>,
+    lock: FolderLock,
     metrics: Arc<ShardMetrics>,
     events: flume::Sender<Event>,
     stopping: flume::Receiver<()>,
@@ -286,7 +289,8 @@ impl ShardThread {
         let rt = Rt::kernel();
         let shard = self.number;
         let not_started = |cause: String| Event::NotStarted { shard, cause };
-        let disk = match Disk::kernel(&rt) {
+        let opened = Disk::kernel(&rt).and_then(|disk| disk.hold(self.lock.file()).map(|()| disk));
+        let disk = match opened {
             Ok(disk) => disk,
             Err(error) => return not_started(error.to_string()),
         };

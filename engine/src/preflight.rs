@@ -7,6 +7,7 @@
 mod folder;
 mod kernel;
 mod limits;
+mod linger;
 pub mod machine;
 mod ports;
 

@@ -128,6 +128,21 @@ impl Disk {
         Disk { inner: DiskInner::Sim(node_disk.mount(rt)) }
     }
 
+    /// Keeps `file` open until the last request of this shard is done, after the process's death too: the kernel finishes what a
+    /// killed process has under way, and only a lock that lasts as long keeps the next process away from the same files. To be
+    /// called once.
+    ///
+    /// # Errors
+    /// [`DiskError::Unavailable`] when the kernel refuses.
+    pub fn hold(&self, file: &std::fs::File) -> Result<(), DiskError> {
+        match &self.inner {
+            DiskInner::Kernel(disk) => disk.hold(file),
+            // A simulated crash ends what is under way by itself.
+            #[cfg(feature = "sim")]
+            DiskInner::Sim(_) => Ok(()),
+        }
+    }
+
     /// Sets how long a durable write may be to go out as one `O_DSYNC` write; a longer one is a write linked with an
     /// `fdatasync`. Counts for all files of this shard, those that are open too. Zero: never.
     pub fn set_dsync_bytes_max(&self, bytes: usize) {

@@ -1,25 +1,35 @@
 //! The data folder: made if it is not there, locked for as long as the process lives, and able to do direct IO.
 //!
 //! The lock lies on `.lock`, as Kafka's does, and is one of an open file description: such a lock keeps out another Hayate,
-//! and also a Kafka, whose own lock belongs to a process.
+//! and also a Kafka, whose own lock belongs to a process. The shards' rings hold it too, so that a killed broker lets go of the folder
+//! only when the kernel has finished its last write.
 
 use super::Refusal;
+use super::linger::{LINGER_TIME_MAX, retry_while};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 const LOCK_FILE: &str = ".lock";
 /// Written and read once to see whether direct IO works.
 const PROBE_FILE: &str = ".hayate-probe";
 const BLOCK_BYTES: usize = 4096;
 
-/// Holds a data folder's lock until it is dropped.
-#[derive(Debug)]
+/// Holds a data folder's lock until it is dropped, and whoever else holds its file lets go of that.
+#[derive(Clone, Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: Arc<File>,
+}
+
+impl FolderLock {
+    /// For the rings that write into the folder: see [`Disk::hold`](hayate_storage::disk::Disk::hold).
+    pub fn file(&self) -> &File {
+        &self.file
+    }
 }
 
 /// Makes `folder` if need be, locks it, and checks that it can do direct IO.
@@ -51,8 +61,13 @@ fn lock(folder: &Path) -> Result<FolderLock, Refusal> {
     // SAFETY: all-zero is a valid `flock`: a lock of the whole file by nobody.
     let mut range: libc::flock = unsafe { std::mem::zeroed() };
     range.l_type = libc::F_WRLCK as libc::c_short;
-    match fcntl(&file, FcntlArg::F_OFD_SETLK(&range)) {
-        Ok(_) => Ok(FolderLock { _file: file }),
+    let locked = retry_while(
+        LINGER_TIME_MAX,
+        || fcntl(&file, FcntlArg::F_OFD_SETLK(&range)),
+        |errno| matches!(errno, Errno::EAGAIN | Errno::EACCES),
+    );
+    match locked {
+        Ok(_) => Ok(FolderLock { file: Arc::new(file) }),
         Err(Errno::EAGAIN | Errno::EACCES) => Err(Refusal::new(
             format!("the data folder {} is in use by another broker", folder.display()),
             format!("stop that one (fuser {} shows it), or set log.dirs", path.display()),

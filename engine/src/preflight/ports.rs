@@ -2,32 +2,15 @@
 //! start unnoticed: hence an exclusive probe first.
 
 use super::Refusal;
-use hayate_rt::kernel::now;
+use super::linger::{LINGER_TIME_MAX, retry_while};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
-
-/// The kernel takes down the rings of a killed broker after the process is gone, and until then they hold its listeners;
-/// 20 ms were measured. A restart must not trip over that.
-const LINGER_TIME_MAX: Duration = Duration::from_millis(300);
-const RETRY_EVERY: Duration = Duration::from_millis(5);
 
 /// Binds the address alone and lets it go; the address with its real port.
 pub(super) fn probe(address: SocketAddr) -> Result<SocketAddr, Refusal> {
-    let began = now();
-    loop {
-        match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && now().since(began) < LINGER_TIME_MAX => {
-                pause()
-            }
-            probed => return probed.map_err(|error| refusal(address, "listeners", &error)),
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "before any shard runs")]
-fn pause() {
-    std::thread::sleep(RETRY_EVERY);
+    let bind = || TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    let probed = retry_while(LINGER_TIME_MAX, bind, |error| error.kind() == ErrorKind::AddrInUse);
+    probed.map_err(|error| refusal(address, "listeners", &error))
 }
 
 /// Binds an address for metrics and health.

@@ -47,6 +47,10 @@ impl KernelDisk {
         Ok(KernelDisk { rt: rt.clone(), ring: Ring::new(rt)?, dsync_bytes_max })
     }
 
+    pub(crate) fn hold(&self, file: &std::fs::File) -> Result<(), DiskError> {
+        self.ring.hold(file)
+    }
+
     pub(crate) fn set_dsync_bytes_max(&self, bytes: usize) {
         self.dsync_bytes_max.set(bytes);
     }

@@ -220,6 +220,13 @@ impl Ring {
         Ok(Ring { shared: Rc::new(shared) })
     }
 
+    /// Registers `file`: the kernel lets go of a ring's files only when it has finished the ring's last request.
+    pub(super) fn hold(&self, file: &std::fs::File) -> Result<(), DiskError> {
+        let state = self.shared.state.borrow();
+        let registered = state.ring.submitter().register_files(&[file.as_raw_fd()]);
+        registered.map_err(|error| unavailable("to register the data folder's lock with io_uring", &error))
+    }
+
     /// Whether the kernel knows [`Request::Truncate`] (Linux 6.9).
     pub(super) fn can_truncate(&self) -> bool {
         self.shared.can_truncate

@@ -203,3 +203,26 @@ fn an_idle_ring_wakes_nobody() {
         assert!(after.1 - before.1 < 50, "burnt {} ms", after.1 - before.1);
     });
 }
+
+#[test]
+fn a_held_file_stays_open_as_long_as_the_ring() {
+    let lock = |path: &Path| {
+        let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.unwrap();
+        file.try_lock().ok().map(|()| file)
+    };
+    let path = on_a_shard("held", move |_rt, disk, root| async move {
+        let path = std::env::temp_dir().join(format!("{}.lock", root.file_name().unwrap().display()));
+        let locked = lock(&path).expect("nobody has it");
+        disk.hold(&locked).unwrap();
+        drop(locked);
+        assert!(lock(&path).is_none(), "the ring has it");
+        path
+    });
+    let freed = (0..2000).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        lock(&path).is_some()
+    });
+    std::fs::remove_file(&path).unwrap();
+    assert!(freed, "gone with the ring");
+}
