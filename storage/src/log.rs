@@ -123,7 +123,7 @@ pub(crate) struct LogState {
     pub(crate) flushed_producers: ProducerState,
     /// Batches of producers between the two.
     pub(crate) unflushed: VecDeque<BatchHeader>,
-    /// The producer state at the accounted mark, in Kafka's snapshot format; empty when there is none.
+    /// The producer state at the accounted mark, in full; empty when there is none.
     pub(crate) accounted_producers: Vec<u8>,
     pub(crate) control: VecDeque<Control>,
     /// Cuts handed to the WAL so far, and durable there.

@@ -3,7 +3,8 @@
 //!
 //! A live append asks [`check`](ProducerState::check), writes, then calls [`apply`](ProducerState::apply); recovery and followers
 //! call [`replay`](ProducerState::replay), which believes what is already in the log. Both change the state through one path.
-//! Rules: Kafka's `ProducerStateManager`, `ProducerAppendInfo` and `ProducerStateEntry`; files: [`snapshot`].
+//! Rules: Kafka's `ProducerStateManager`, `ProducerAppendInfo` and `ProducerStateEntry`; files: [`snapshot`], as Kafka's, and `full`, for
+//! the checkpoint.
 //!
 //! ```text
 //!  open transactions (a record, no marker)  ──marker──▶  decided (marker above the high watermark)  ──high watermark──▶  stable
@@ -16,6 +17,7 @@ use std::fmt;
 use crate::batch::{BatchHeader, NO_SEQUENCE, Offset, ProducerId};
 
 pub mod entry;
+mod full;
 pub mod marker;
 pub mod snapshot;
 
@@ -155,12 +157,29 @@ impl ProducerState {
         now_ms: i64,
         expiration_ms: i64,
     ) -> Result<ProducerState, SnapshotError> {
-        let mut state = ProducerState::new(expiration_ms);
-        state.producers = snapshot::decode(bytes)?;
+        Ok(ProducerState::of(snapshot::decode(bytes)?, now_ms, expiration_ms))
+    }
+
+    /// The state that [`encode_full`](Self::encode_full) gave, without the producers that are expired at `now_ms`; `None` when the
+    /// bytes are none that it gives.
+    #[must_use]
+    pub fn from_full(bytes: &[u8], now_ms: i64, expiration_ms: i64) -> Option<ProducerState> {
+        Some(ProducerState::of(full::decode(bytes)?, now_ms, expiration_ms))
+    }
+
+    /// All that is remembered, for [`from_full`](Self::from_full): the decided transactions excepted, which the high watermark has
+    /// passed by then.
+    #[must_use]
+    pub fn encode_full(&self) -> Vec<u8> {
+        full::encode(&self.producers)
+    }
+
+    fn of(producers: BTreeMap<ProducerId, ProducerEntry>, now_ms: i64, expiration_ms: i64) -> ProducerState {
+        let mut state = ProducerState { producers, ..ProducerState::new(expiration_ms) };
         state.expire(now_ms);
         let open = state.producers.iter().filter_map(|(id, entry)| Some((entry.open_from?, *id)));
         state.open = open.collect();
-        Ok(state)
+        state
     }
 
     /// The bytes of a snapshot file; its name tells the offset up to which the state has been applied.

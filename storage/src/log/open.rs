@@ -34,7 +34,7 @@ pub(crate) struct LogStart {
     pub(crate) high_watermark: Offset,
     /// The log's end.
     pub(crate) end: Mark,
-    /// Producer state at the end, in Kafka's snapshot format.
+    /// Producer state at the end, in full; empty when there is none.
     pub(crate) producers: Vec<u8>,
 }
 
@@ -117,8 +117,8 @@ fn decode_producers(shared: &Shared, start: &LogStart, folder: &Path) -> Result<
     if start.producers.is_empty() {
         return Ok(ProducerState::new(shared.config.producer_expiration_ms));
     }
-    ProducerState::from_snapshot(&start.producers, shared.rt.wall_ms(), shared.config.producer_expiration_ms)
-        .map_err(|cause| StorageError::Corrupt(format!("producer state of {}: {cause}", folder.display())))
+    ProducerState::from_full(&start.producers, shared.rt.wall_ms(), shared.config.producer_expiration_ms)
+        .ok_or_else(|| StorageError::Corrupt(format!("the checkpoint's producers of {}", folder.display())))
 }
 
 /// Why recovery, now or at an earlier start, took the log offline.

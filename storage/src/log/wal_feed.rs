@@ -173,7 +173,7 @@ impl LogState {
     /// The flushed mark, and the producer state exactly there.
     pub(crate) fn captured(&self) -> Captured {
         let producers = &self.flushed_producers;
-        let producers = if producers.is_empty() { Vec::new() } else { producers.encode_snapshot() };
+        let producers = if producers.is_empty() { Vec::new() } else { producers.encode_full() };
         Captured { mark: self.flushed, producers }
     }
 

@@ -407,6 +407,13 @@ proptest! {
         let stored = partition.log.iter().filter(|batch| !BatchHeader::parse(batch).unwrap().is_control()).count();
         prop_assert_eq!(stored as i64, taken);
         prop_assert_eq!(&partition.replayed(), &partition.state);
+        let full = partition.state.encode_full();
+        let read = ProducerState::from_full(&full, 0, EXPIRATION_MS_DEFAULT).unwrap();
+        prop_assert!(read.iter().eq(partition.state.iter()), "every batch is remembered");
+        prop_assert_eq!(read.first_open_offset(), partition.state.first_open_offset());
+        for at in 0..full.len() {
+            prop_assert_eq!(ProducerState::from_full(&full[..at], 0, 1000), None);
+        }
         if let Some((len, bytes)) = snapshot {
             let mut state = ProducerState::from_snapshot(&bytes, 0, EXPIRATION_MS_DEFAULT).unwrap();
             for batch in &partition.log[len..] {
@@ -420,6 +427,7 @@ proptest! {
     #[test]
     fn garbage_is_judged_without_panic(mut bytes in proptest::collection::vec(any::<u8>(), 10..200), entries in 0..4_usize) {
         let _ = ProducerState::from_snapshot(&bytes, 0, 1000);
+        let _ = ProducerState::from_full(&bytes, 0, 1000);
         bytes.resize(10 + entries * 46, 7);
         bytes[..2].copy_from_slice(&[0, 1]);
         bytes[6..10].copy_from_slice(&(entries as i32).to_be_bytes());

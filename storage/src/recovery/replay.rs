@@ -199,7 +199,8 @@ async fn rebuild_producers(
     let (mut state, mut from) = if plan.cut {
         newest_snapshot(context, folder, plan.end.offset).await?
     } else {
-        (decode(context, producers).unwrap_or_else(|| ProducerState::new(i64::MAX)), plan.base)
+        let full = ProducerState::from_full(producers, context.rt.wall_ms(), i64::MAX);
+        (full.unwrap_or_else(|| ProducerState::new(i64::MAX)), plan.base)
     };
     let mut segments = segment_bases(context, folder).await?;
     segments.retain(|base| from.segment <= *base && *base <= plan.end.segment);
@@ -211,11 +212,7 @@ async fn rebuild_producers(
         apply_batches(&file, pos, size, &mut state).await?;
         from = Mark { offset: from.offset, segment: base, pos: size };
     }
-    Ok(if state.is_empty() { Vec::new() } else { state.encode_snapshot() })
-}
-
-fn decode(context: &Context<'_>, producers: &[u8]) -> Option<ProducerState> {
-    ProducerState::from_snapshot(producers, context.rt.wall_ms(), i64::MAX).ok()
+    Ok(if state.is_empty() { Vec::new() } else { state.encode_full() })
 }
 
 async fn segment_bases(context: &Context<'_>, folder: &Path) -> Result<Vec<Offset>, StorageError> {
@@ -238,7 +235,9 @@ async fn newest_snapshot(
     for base in bases.iter().rev().filter(|base| **base <= end) {
         let path = path_of(folder, *base, FileKind::Snapshot);
         let bytes = context.disk.read_small(path, INDEX_BYTES_MAX).await?;
-        if let Some(state) = bytes.and_then(|bytes| decode(context, &bytes)) {
+        let decode =
+            |bytes: Vec<u8>| ProducerState::from_snapshot(&bytes, context.rt.wall_ms(), i64::MAX).ok();
+        if let Some(state) = bytes.and_then(decode) {
             return Ok((state, Mark { offset: *base, segment: *base, pos: 0 }));
         }
     }

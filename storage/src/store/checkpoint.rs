@@ -4,7 +4,7 @@
 //! ```text
 //!  0 magic "HCKP" │ 4 version u32 │ 8 generation u64 │ 16 logs u32 │ entries … │ crc32c of all before
 //!  entry: topic bytes u16 │ topic │ partition i32 │ topic id, 16 │ start i64 │ high watermark i64 │ end offset i64
-//!         │ segment base i64 │ position u64 │ producer bytes u32 │ producers (Kafka's snapshot format)
+//!         │ segment base i64 │ position u64 │ producer bytes u32 │ producers (in full)
 //! ```
 //! All integers are little-endian. Of two entries for one log, that of the file with the higher generation counts.
 

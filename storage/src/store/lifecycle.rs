@@ -137,8 +137,11 @@ impl LogInner {
             file.sync().await?;
         }
         self.store_indexes(active).await?;
-        let snapshot = self.state.borrow().captured().producers;
-        if !snapshot.is_empty() {
+        let snapshot = {
+            let state = self.state.borrow();
+            (!state.flushed_producers.is_empty()).then(|| state.flushed_producers.encode_snapshot())
+        };
+        if let Some(snapshot) = snapshot {
             let path = self.segment_path(end.offset, FileKind::Snapshot);
             self.shared.disk.replace_small(path, &snapshot).await?;
         }

@@ -13,6 +13,7 @@ use hayate_storage::error::StorageError;
 use hayate_storage::log::Log;
 use hayate_storage::mutants::{Mutant, activate};
 use hayate_storage::names::TopicPartition;
+use hayate_storage::producers::BATCHES_KEPT;
 use hayate_storage::recovery::{RecoveryReport, recover};
 use hayate_storage::store::{LogSpec, Store, StoreConfig};
 use hayate_storage::wal::WalConfig;
@@ -43,6 +44,13 @@ pub struct Outcome {
     pub trace: u64,
     /// Steps of the simulator.
     pub steps: u64,
+}
+
+impl Outcome {
+    /// Of a life that ended in a panic: the code's own assertion is broken.
+    pub(super) fn panicked() -> Outcome {
+        Outcome { broken: Some("panicked".to_owned()), counts: BTreeMap::new(), trace: 0, steps: 0 }
+    }
 }
 
 /// One life.
@@ -233,23 +241,25 @@ impl Life {
         model.cut(offsets.end);
         model.promise(offsets.end);
         if log.offsets().end == offsets.end && idempotent {
-            self.verify_duplicate(log, &model)
+            self.verify_duplicates(log, &model)
         } else {
             Ok(())
         }
     }
 
-    /// The last batch of the idempotent producer, sent again, is recognised.
-    fn verify_duplicate(&self, log: &Log, model: &Model) -> Result<(), Broken> {
-        let Some(last) = model.sent.last() else { return Ok(()) };
-        let valid = validate(&last.bytes, &ProduceRules::default(), self.rt().wall_ms())
-            .map_err(|e| Broken(format!("{e:?}")))?;
-        let appended = log.append(&last.bytes, &valid, LeaderEpoch(self.run));
-        let appended = appended.map_err(|error| Broken(format!("a repeated batch is refused: {error}")))?;
-        if !appended.duplicate || appended.base_offset != last.base {
-            return Err(Broken(format!("a repeated batch, {last:?}, is appended again: {appended:?}")));
+    /// The last batches of the idempotent producer, as many as a client may have in flight, are recognised when sent again.
+    fn verify_duplicates(&self, log: &Log, model: &Model) -> Result<(), Broken> {
+        for sent in model.sent.iter().rev().take(BATCHES_KEPT).rev() {
+            let valid = validate(&sent.bytes, &ProduceRules::default(), self.rt().wall_ms())
+                .map_err(|e| Broken(format!("{e:?}")))?;
+            let appended = log.append(&sent.bytes, &valid, LeaderEpoch(self.run));
+            let appended =
+                appended.map_err(|error| Broken(format!("a repeated batch is refused: {error}")))?;
+            if !appended.duplicate || appended.base_offset != sent.base {
+                return Err(Broken(format!("a repeated batch, {sent:?}, is appended again: {appended:?}")));
+            }
+            self.sim.count("duplicate recognised");
         }
-        self.sim.count("duplicate recognised");
         Ok(())
     }
 
