@@ -91,20 +91,18 @@ impl LogInner {
         }
         let _phase = self.shared.rt.phase("materialising");
         let file = self.segment_file(plan.segment).await?;
-        let _guard = match plan.front_bytes {
+        let guard = match plan.front_bytes {
             0 => None,
             _ => Some(self.secure_front(plan, &file).await?),
         };
         let pieces = self.state.borrow().pieces(plan)?;
-        let mut at = plan.from;
-        for piece in pieces {
-            let len = piece.len() as u64;
-            file.write_at(at, piece, Durability::Cached).await?;
-            at += len;
-        }
+        let written = write_pieces(&file, plan.from, pieces).await;
+        // A write that a full disk cut short has rewritten the guarded block all the same.
         if !is_active(Mutant::ReleaseBeforeFlush) {
             file.sync().await?;
         }
+        guard.map(Guard::release);
+        written?;
         self.shared.count_materialised(plan.to - plan.from);
         Ok(())
     }
@@ -200,6 +198,15 @@ impl LogInner {
         state.walled = end;
         Ok(bytes)
     }
+}
+
+async fn write_pieces(file: &File, mut at: u64, pieces: Vec<Bytes>) -> Result<(), StorageError> {
+    for piece in pieces {
+        let len = piece.len() as u64;
+        file.write_at(at, piece, Durability::Cached).await?;
+        at += len;
+    }
+    Ok(())
 }
 
 impl Control {

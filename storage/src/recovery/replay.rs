@@ -34,13 +34,14 @@ pub(super) async fn replay(
     for write in &plan.writes {
         by_segment.entry(write.segment).or_default().push(write);
     }
-    let _guarded = match guard {
+    let guarded = match guard {
         Some((log, guard)) => guard_front(context, folder, plan, log, guard).await?,
         None => None,
     };
     for (segment, writes) in by_segment {
         write_segment(context, folder, segment, &writes).await?;
     }
+    guarded.map(Guard::release);
     for (segment, size) in plan.sealed.iter().map(|(segment, size)| (*segment, *size)) {
         cut_file(context, folder, segment, size).await?;
     }

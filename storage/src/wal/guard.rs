@@ -56,15 +56,17 @@ struct Slot {
     holds: Option<LogId>,
 }
 
-/// A block under guard, until this is dropped.
-#[must_use = "the block is guarded only as long as this lives"]
+/// A block under guard, until [`Guard::release`]. One that is dropped instead, because a write or its flush failed or was given up,
+/// stays under guard for good: what was under way may still reach the disk.
+#[must_use = "a guard that is not released takes its slot for good"]
 pub struct Guard {
     owner: Rc<TailGuard>,
     slot: usize,
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
+impl Guard {
+    /// The rewrite is durable, or none was begun: the slot may be used for another block.
+    pub fn release(self) {
         self.owner.slots.borrow_mut()[self.slot].taken = false;
         self.owner.freed.notify();
     }
@@ -117,10 +119,11 @@ impl TailGuard {
                 stale
             };
             if stale {
-                let _taken = Guard { owner: self.clone(), slot };
+                let taken = Guard { owner: self.clone(), slot };
                 let blank = AlignedBuf::zeroed(BLOCK_BYTES)?.into_bytes();
                 self.file.write_at((slot * SLOT_BYTES) as u64, blank, Durability::Durable).await?;
                 self.slots.borrow_mut()[slot].holds = None;
+                taken.release();
             }
         }
         Ok(())
