@@ -99,13 +99,27 @@ impl LogPlan {
         }
         if header.kind == FrameKind::Extent {
             // The direct append wrote all blocks before its end, those of earlier frames too.
-            self.solid = (to.segment, payload_pos);
+            self.solid = self.solid.max((to.segment, payload_pos));
             self.writes.clear();
         }
-        if !frame.payload.is_empty() {
-            self.writes.push(Write { segment: to.segment, pos: payload_pos, bytes: frame.payload.clone() });
-        }
+        self.write_behind_solid(Write {
+            segment: to.segment,
+            pos: payload_pos,
+            bytes: frame.payload.clone(),
+        });
         self.end = to;
+    }
+
+    /// Takes what is not in the segment already: solid bytes are not written again, their blocks would need a guard.
+    fn write_behind_solid(&mut self, mut write: Write) {
+        let (segment, solid) = self.solid;
+        if write.segment == segment && write.pos < solid {
+            write.bytes = write.bytes.slice((solid.min(write.end()) - write.pos) as usize..);
+            write.pos = solid;
+        }
+        if !write.bytes.is_empty() {
+            self.writes.push(write);
+        }
     }
 
     /// Frames before a cut may speak of what a later checkpoint no longer knows.

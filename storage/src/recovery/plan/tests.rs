@@ -63,6 +63,8 @@ fn frames_behind_the_checkpoint_extend_the_log() {
     check(mark(0, 0, 0), "b 0 0 100 5; b 0 100 50 7", "end 7 0 150; w 0 0 100; w 0 100 50");
     check(mark(5, 0, 100), "b 0 0 100 5; b 0 100 50 7", "end 7 0 150; w 0 100 50");
     check(mark(5, 0, 100), "b 0 0 100 5", "end 5 0 100");
+    check(mark(5, 0, 100), "b 0 20 130 7", "end 7 0 150; w 0 100 50");
+    check(mark(5, 0, 100), "b 0 20 130 7; t 0 120 6; b 0 120 5 7", "end 7 0 125; w 0 100 20; w 0 120 5");
 }
 
 #[test]
