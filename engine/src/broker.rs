@@ -189,6 +189,3 @@ impl RunningShard {
         }
     }
 }
-
-#[cfg(all(test, feature = "sim"))]
-mod tests;

@@ -1,4 +1,6 @@
 //! Fixtures that the test-suites share.
 
 pub mod broker;
+pub mod broker_sim;
+pub mod campaign;
 pub mod store_sim;

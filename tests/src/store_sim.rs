@@ -5,13 +5,11 @@
 //! idempotent producer's repeated batch is recognised. One seed is one life of a node: several runs, each ended by a crash, a kill or a
 //! clean stop. Everything that a run did is counted, so that a campaign can prove what it has covered.
 
-mod campaign;
 mod life;
 mod model;
 mod work;
 
-pub use campaign::{Campaign, run_campaign};
-pub use life::{Life, Outcome, run_seed};
+pub use life::{Life, run_seed};
 
 /// Faults and states that a campaign must have reached, each at least once.
 pub const MUST_REACH: &[&str] = &[

@@ -1,23 +1,17 @@
-//! The store under the simulator: seeds at CI size.
+//! The store under the simulator: lives at CI size. `simulate store FROM..TO` lives as many as one wants.
 
 use hayate_storage::mutants::Mutant;
+use hayate_tests::campaign::Campaign;
 use hayate_tests::store_sim::{MUST_REACH, run_seed};
-use std::collections::BTreeMap;
 
-const SEEDS: u64 = 340;
+const SEEDS: u64 = 2000;
 
 #[test]
 fn no_promise_is_broken_and_every_fault_is_met() {
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for seed in 0..SEEDS {
-        let outcome = run_seed(seed, None);
-        assert_eq!(outcome.broken, None, "seed {seed}");
-        for (what, count) in outcome.counts {
-            *counts.entry(what).or_default() += count;
-        }
-    }
-    println!("{counts:#?}");
-    let missed: Vec<_> = MUST_REACH.iter().filter(|what| !counts.contains_key(**what)).collect();
+    let campaign = Campaign::run(0..SEEDS, &|seed| run_seed(seed, None), &|_, _| ());
+    println!("{:#?}", campaign.counts);
+    assert!(campaign.broken.is_empty(), "{:#?}", campaign.broken);
+    let missed = campaign.missed(MUST_REACH);
     assert!(missed.is_empty(), "never reached: {missed:?}");
 }
 

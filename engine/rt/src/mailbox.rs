@@ -75,6 +75,11 @@ impl<Q, A: 'static> Caller<Q, A> {
         }
     }
 
+    /// Whether a call would have to wait for a credit.
+    pub fn is_exhausted(&self) -> bool {
+        self.take_credit.is_empty()
+    }
+
     fn call(&self, request: Q) -> (Call<Q, A>, Pending<A>) {
         let (answer, awaited) = flume::bounded(1);
         let credit = Credit(self.return_credit.clone());

@@ -89,6 +89,12 @@ impl Owner {
         self.shard
     }
 
+    /// A call of this shard to another waits for a credit.
+    pub fn mailbox_full(&self) {
+        self.rt.reached("mailbox full");
+        self.metrics.mailbox_waits.add(1);
+    }
+
     /// The partitions' logs lie in `store`.
     pub fn set_store(&self, store: Store) {
         *self.store.borrow_mut() = Some(store);

@@ -66,6 +66,9 @@ impl Router {
             | PartitionCall::Follow(_) => &self.callers,
         };
         let Some(caller) = callers.get(shard.index()) else { return Dispatched::Nowhere(if_gone) };
+        if caller.is_exhausted() {
+            self.own.mailbox_full();
+        }
         match caller.send(call).await {
             Ok(pending) => Dispatched::There(pending, if_gone),
             Err(_) => Dispatched::Nowhere(if_gone),

@@ -1,48 +1,84 @@
-//! Lives of the simulated store by their seeds, as many as are asked for, on every core: one command for a million.
+//! Lives of simulated stores and brokers by their seeds, as many as are asked for, on every core: one command for a million.
 //!
-//! `simulate [--mutant NAME] FROM..TO` prints each life that breaks a promise, then what all of them met. The exit code is 0
-//! when nothing broke, 1 when something did, 2 for a mistaken command line.
+//! `simulate store|broker [--mutant NAME] FROM..TO` prints each life that breaks a promise, then what all of them met. The exit code
+//! is 0 when nothing broke and nothing was missed, 1 when something was, 2 for a mistaken command line.
 
 use hayate_storage::mutants::Mutant;
-use hayate_tests::store_sim::{Campaign, run_campaign, run_seed};
+use hayate_tests::campaign::{Campaign, Outcome};
+use hayate_tests::{broker_sim, store_sim};
 use std::ops::Range;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: simulate [--mutant NAME] FROM..TO | simulate [--mutant NAME] SEED";
+const USAGE: &str = "usage: simulate store|broker [--mutant NAME] FROM..TO
+       simulate store|broker [--mutant NAME] SEED     all that is known of one life
+mutants of the store: ack-before-flush, no-crc-at-recovery, stale-tail-accepted, release-before-flush, torn-group-half-replayed";
+
+/// What is lived, and what a campaign of it must meet.
+#[derive(Clone, Copy)]
+enum Subject {
+    Store(Option<Mutant>),
+    Broker,
+}
+
+impl Subject {
+    fn live(self, seed: u64) -> Outcome {
+        match self {
+            Subject::Store(mutant) => store_sim::run_seed(seed, mutant),
+            Subject::Broker => broker_sim::run_seed(seed),
+        }
+    }
+
+    fn must_reach(self) -> &'static [&'static str] {
+        match self {
+            Subject::Store(_) => store_sim::MUST_REACH,
+            Subject::Broker => broker_sim::MUST_REACH,
+        }
+    }
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some((mutant, seeds)) = parse(&arguments) else {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some((subject, seeds)) = parse(&arguments) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     if seeds.end - seeds.start == 1 {
-        let outcome = run_seed(seeds.start, mutant);
+        let outcome = subject.live(seeds.start);
         println!("{outcome:#?}");
         return ExitCode::from(u8::from(outcome.broken.is_some()));
     }
-    let Campaign { broken, counts } =
-        run_campaign(seeds.clone(), mutant, &|seed, what| println!("seed {seed}: {what}"));
-    println!("{counts:#?}");
-    println!("{} lives, {} broken", seeds.end - seeds.start, broken.len());
-    ExitCode::from(u8::from(!broken.is_empty()))
+    let say = |seed: u64, what: &str| println!("seed {seed}: {what}");
+    let campaign = Campaign::run(seeds.clone(), &|seed| subject.live(seed), &say);
+    let missed = campaign.missed(subject.must_reach());
+    println!("{:#?}", campaign.counts);
+    println!(
+        "{} lives, {} broken, never reached: {missed:?}",
+        seeds.end - seeds.start,
+        campaign.broken.len()
+    );
+    ExitCode::from(u8::from(!campaign.broken.is_empty() || !missed.is_empty()))
 }
 
-fn parse(arguments: &[String]) -> Option<(Option<Mutant>, Range<u64>)> {
-    let (mutant, seeds) = match arguments {
-        [seeds] => (None, seeds),
-        [flag, name, seeds] if flag == "--mutant" => {
+fn parse(arguments: &[&str]) -> Option<(Subject, Range<u64>)> {
+    match arguments {
+        ["store", seeds] => Some((Subject::Store(None), parse_seeds(seeds)?)),
+        ["store", "--mutant", name, seeds] => {
             let (_, mutant) = Mutant::ALL.into_iter().find(|(known, _)| known == name)?;
-            (Some(mutant), seeds)
+            Some((Subject::Store(Some(mutant)), parse_seeds(seeds)?))
         }
-        _ => return None,
-    };
+        ["broker", seeds] => Some((Subject::Broker, parse_seeds(seeds)?)),
+        _ => None,
+    }
+}
+
+fn parse_seeds(seeds: &str) -> Option<Range<u64>> {
     let seeds = match seeds.split_once("..") {
         Some((from, to)) => from.parse().ok()?..to.parse().ok()?,
         None => {
             let seed: u64 = seeds.parse().ok()?;
-            seed..seed + 1
+            seed..seed.checked_add(1)?
         }
     };
-    (!seeds.is_empty()).then_some((mutant, seeds))
+    (!seeds.is_empty()).then_some(seeds)
 }

@@ -2,6 +2,7 @@
 
 use super::model::{Broken, Model};
 use super::work::{Clients, SharedModel};
+use crate::campaign::Outcome;
 use hayate_rt::sim::{NodeId, Sim};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::LeaderEpoch;
@@ -18,7 +19,6 @@ use hayate_storage::recovery::{RecoveryReport, recover};
 use hayate_storage::store::{LogSpec, Store, StoreConfig};
 use hayate_storage::wal::WalConfig;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,26 +32,6 @@ const PARTITIONS: i32 = 4;
 const IDEMPOTENT: i32 = 1;
 const DELETING: i32 = 2;
 const FOLLOWING: i32 = 3;
-
-/// What came of one seed.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The first broken promise, if one was.
-    pub broken: Option<String>,
-    /// Faults and states reached, with how often.
-    pub counts: BTreeMap<String, u64>,
-    /// Digest of all that happened.
-    pub trace: u64,
-    /// Steps of the simulator.
-    pub steps: u64,
-}
-
-impl Outcome {
-    /// Of a life that ended in a panic: the code's own assertion is broken.
-    pub(super) fn panicked() -> Outcome {
-        Outcome { broken: Some("panicked".to_owned()), counts: BTreeMap::new(), trace: 0, steps: 0 }
-    }
-}
 
 /// One life.
 pub struct Life {

@@ -1,9 +1,9 @@
 //! Each kind of request against a whole simulated broker, held to what Kafka answers.
 
-use super::client::{Client, Topic, checked, name, records_from, records_of, values};
 use super::{check, check_with};
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::{BatchBuilder, ProducerId};
+use hayate_tests::broker_sim::{Client, Topic, checked, name, records_from, records_of, values};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;

@@ -23,22 +23,30 @@ use uuid::Uuid;
 
 /// A topic as the client knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Topic {
-    pub(super) name: String,
-    pub(super) id: Uuid,
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: Uuid,
 }
 
-pub(super) struct Client {
+/// A client with one connection.
+pub struct Client {
     socket: Socket,
     core: ClientCore,
     received: BytesMut,
 }
 
-pub(super) fn name(name: &str) -> TopicName {
+/// A topic's name as requests carry it.
+pub fn name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-pub(super) fn checked(code: i16) -> Result<(), ErrorCode> {
+/// A response's error code.
+///
+/// # Errors
+/// The code, unless it is none.
+pub fn checked(code: i16) -> Result<(), ErrorCode> {
     match ErrorCode::from_code(code).expect("a code of Kafka's") {
         ErrorCode::None => Ok(()),
         code => Err(code),
@@ -46,7 +54,7 @@ pub(super) fn checked(code: i16) -> Result<(), ErrorCode> {
 }
 
 /// One batch of records with these values.
-pub(super) fn records_of(values: &[&str]) -> Bytes {
+pub fn records_of(values: &[&str]) -> Bytes {
     let batch = BatchBuilder::new();
     values
         .iter()
@@ -55,7 +63,7 @@ pub(super) fn records_of(values: &[&str]) -> Bytes {
 }
 
 /// The values of a partition's records, in order; every batch is checked.
-pub(super) fn values(response: &FetchResponse, partition: i32) -> Vec<String> {
+pub fn values(response: &FetchResponse, partition: i32) -> Vec<String> {
     let mut values = Vec::new();
     let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
     for fetched in partitions.filter(|fetched| fetched.partition_index == partition) {
@@ -75,24 +83,25 @@ pub(super) fn values(response: &FetchResponse, partition: i32) -> Vec<String> {
 }
 
 /// The bytes of a partition's records.
-pub(super) fn records_from(response: &FetchResponse, partition: i32) -> Bytes {
+pub fn records_from(response: &FetchResponse, partition: i32) -> Bytes {
     let mut partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
     let fetched = partitions.find(|fetched| fetched.partition_index == partition);
     fetched.and_then(|fetched| fetched.records.clone()).unwrap_or_default()
 }
 
 impl Client {
-    pub(super) fn new(socket: Socket) -> Client {
+    /// On a connected socket.
+    pub fn new(socket: Socket) -> Client {
         let core = ClientCore::new("simulated", ClientLimits::default());
         Client { socket, core, received: BytesMut::new() }
     }
 
-    pub(super) async fn send_raw(&mut self, bytes: Bytes) {
+    pub async fn send_raw(&mut self, bytes: Bytes) {
         self.socket.write_rope(&mut VecDeque::from([bytes])).await.expect("the connection is open");
     }
 
     /// The next frame, undecoded.
-    pub(super) async fn receive_raw(&mut self) -> Bytes {
+    pub async fn receive_raw(&mut self) -> Bytes {
         loop {
             if let Some(frame) = take_frame(&mut self.received, 1 << 20).expect("a valid frame") {
                 return frame;
@@ -104,27 +113,54 @@ impl Client {
     }
 
     /// Produces with acks 0.
-    pub(super) async fn send_unanswered(&mut self, topic: &Topic, partition: i32, records: Bytes) {
+    pub async fn send_unanswered(&mut self, topic: &Topic, partition: i32, records: Bytes) {
         let request = Self::produce_request(topic, partition, records).with_acks(0);
         let (_, frame) = self.core.request_unanswered(13, &request).expect("a valid request");
         self.send_raw(frame).await;
     }
 
+    /// Sends a produce request, unless the connection is lost.
+    pub async fn try_send_produce(&mut self, topic: &Topic, partition: i32, records: Bytes) -> Option<()> {
+        let request = Self::produce_request(topic, partition, records);
+        let (_, frame) = self.core.request(13, &request).ok()?;
+        self.socket.write_rope(&mut VecDeque::from([frame])).await.ok().map(drop)
+    }
+
+    /// The answer to the oldest produce request; `None` when the connection is lost and nothing is known.
+    pub async fn try_receive_produce(&mut self) -> Option<Result<i64, ErrorCode>> {
+        let response = self.try_receive().await?.decode::<ProduceRequest>().expect("a valid answer");
+        let outcome = &response.responses[0].partition_responses[0];
+        Some(checked(outcome.error_code).map(|()| outcome.base_offset))
+    }
+
     /// Produces one value; `None` when the connection is lost and nothing is known.
-    pub(super) async fn try_produce(
+    pub async fn try_produce(
         &mut self,
         topic: &Topic,
         partition: i32,
         value: &str,
     ) -> Option<Result<i64, ErrorCode>> {
-        let request = Self::produce_request(topic, partition, records_of(&[value]));
-        let (_, frame) = self.core.request(13, &request).ok()?;
+        self.try_send_produce(topic, partition, records_of(&[value])).await?;
+        self.try_receive_produce().await
+    }
+
+    /// A fetch without a session; `None` when the connection is lost.
+    pub async fn try_fetch(
+        &mut self,
+        topic: &Topic,
+        from: &[(i32, i64)],
+        max_wait_ms: i32,
+    ) -> Option<FetchResponse> {
+        let request = Self::fetch_request(topic, from, 1, max_wait_ms);
+        let (_, frame) = self.core.request(17, &request).ok()?;
         self.socket.write_rope(&mut VecDeque::from([frame])).await.ok()?;
+        Some(self.try_receive().await?.decode::<FetchRequest>().expect("a valid answer"))
+    }
+
+    async fn try_receive(&mut self) -> Option<Answer> {
         loop {
             if let Some(answer) = self.core.next_answer(&mut self.received).expect("a valid answer") {
-                let response = answer.decode::<ProduceRequest>().expect("a valid answer");
-                let outcome = &response.responses[0].partition_responses[0];
-                return Some(checked(outcome.error_code).map(|()| outcome.base_offset));
+                return Some(answer);
             }
             self.received.reserve(16 << 10);
             if self.socket.read_into(&mut self.received).await.ok()? == 0 {
@@ -133,7 +169,7 @@ impl Client {
         }
     }
 
-    pub(super) async fn is_closed(&mut self) -> bool {
+    pub async fn is_closed(&mut self) -> bool {
         self.received.reserve(1024);
         matches!(self.socket.read_into(&mut self.received).await, Ok(0) | Err(_))
     }
@@ -154,12 +190,12 @@ impl Client {
         }
     }
 
-    pub(super) async fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub async fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         self.send(version, request).await;
         self.receive().await.decode::<R>().expect("a valid answer")
     }
 
-    pub(super) async fn create_topic(&mut self, topic: &str, partitions: i32) -> Topic {
+    pub async fn create_topic(&mut self, topic: &str, partitions: i32) -> Topic {
         let new = CreatableTopic::default()
             .with_name(name(topic))
             .with_num_partitions(partitions)
@@ -171,18 +207,14 @@ impl Client {
         Topic { name: topic.to_owned(), id: created.topic_id }
     }
 
-    pub(super) async fn delete_topic(&mut self, topic: &str) {
+    pub async fn delete_topic(&mut self, topic: &str) {
         let state = DeleteTopicState::default().with_name(Some(name(topic)));
         let response = self.ask(6, &DeleteTopicsRequest::default().with_topics(vec![state])).await;
         assert_eq!(checked(response.responses[0].error_code), Ok(()));
     }
 
     /// The topic and its count of partitions.
-    pub(super) async fn metadata_of(
-        &mut self,
-        topic: &str,
-        create: bool,
-    ) -> Result<(Topic, usize), ErrorCode> {
+    pub async fn metadata_of(&mut self, topic: &str, create: bool) -> Result<(Topic, usize), ErrorCode> {
         let wanted = MetadataRequestTopic::default().with_name(Some(name(topic)));
         let request =
             MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(create);
@@ -199,7 +231,7 @@ impl Client {
     }
 
     /// A produce request as `version` names topics.
-    pub(super) fn produce_in(version: i16, topic: &Topic, partition: i32, records: Bytes) -> ProduceRequest {
+    pub fn produce_in(version: i16, topic: &Topic, partition: i32, records: Bytes) -> ProduceRequest {
         let partition = PartitionProduceData::default().with_index(partition).with_records(Some(records));
         let data = match version {
             13.. => TopicProduceData::default().with_topic_id(topic.id),
@@ -213,17 +245,17 @@ impl Client {
             .with_topic_data(vec![data])
     }
 
-    pub(super) async fn send_produce(&mut self, topic: &Topic, partition: i32, values: &[&str]) {
+    pub async fn send_produce(&mut self, topic: &Topic, partition: i32, values: &[&str]) {
         self.send(13, &Self::produce_request(topic, partition, records_of(values))).await;
     }
 
-    pub(super) async fn receive_produce(&mut self) -> Result<i64, ErrorCode> {
+    pub async fn receive_produce(&mut self) -> Result<i64, ErrorCode> {
         let response = self.receive().await.decode::<ProduceRequest>().expect("a valid answer");
         let outcome = &response.responses[0].partition_responses[0];
         checked(outcome.error_code).map(|()| outcome.base_offset)
     }
 
-    pub(super) async fn produce_records(
+    pub async fn produce_records(
         &mut self,
         topic: &Topic,
         partition: i32,
@@ -234,7 +266,7 @@ impl Client {
     }
 
     /// The offset of the first value.
-    pub(super) async fn produce(
+    pub async fn produce(
         &mut self,
         topic: &Topic,
         partition: i32,
@@ -243,7 +275,12 @@ impl Client {
         self.produce_records(topic, partition, records_of(values)).await
     }
 
-    fn fetch_request(topic: &Topic, from: &[(i32, i64)], min_bytes: i32, max_wait_ms: i32) -> FetchRequest {
+    pub fn fetch_request(
+        topic: &Topic,
+        from: &[(i32, i64)],
+        min_bytes: i32,
+        max_wait_ms: i32,
+    ) -> FetchRequest {
         let partition = |(index, offset): &(i32, i64)| {
             FetchPartition::default()
                 .with_partition(*index)
@@ -262,20 +299,14 @@ impl Client {
     }
 
     /// Sends a fetch whose answer is not waited for.
-    pub(super) async fn send_fetch(
-        &mut self,
-        topic: &Topic,
-        from: &[(i32, i64)],
-        min_bytes: i32,
-        max_wait_ms: i32,
-    ) {
+    pub async fn send_fetch(&mut self, topic: &Topic, from: &[(i32, i64)], min_bytes: i32, max_wait_ms: i32) {
         let request = Self::fetch_request(topic, from, min_bytes, max_wait_ms);
         let (_, frame) = self.core.request_unanswered(17, &request).expect("a valid request");
         let _ = self.socket.write_rope(&mut VecDeque::from([frame])).await;
     }
 
     /// A fetch without a session, from each partition's offset.
-    pub(super) async fn fetch(
+    pub async fn fetch(
         &mut self,
         topic: &Topic,
         from: &[(i32, i64)],

@@ -1,100 +1,16 @@
-//! Whole simulated brokers with simulated clients: every shard, disk, network and client in one thread.
+//! A whole simulated broker, asked and disturbed in every way that one test can hold; and many at random.
 
-mod client;
+#[path = "broker_sim/requests.rs"]
 mod requests;
-mod rough;
 
-use super::{BrokerOptions, RunningShard, shard_parts, start_shard};
 use bytes::Bytes;
-use client::{Client, records_of, values};
+use hayate_engine::broker::BrokerOptions;
 use hayate_net::error::ErrorCode;
-use hayate_net::socket::Network;
-use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
-use hayate_rt::sim::{NodeId, Sim};
 use hayate_rt::{Queue, Rt};
-use hayate_storage::disk::Disk;
-use hayate_storage::disk::sim::{FaultPlan, SimDisk};
+use hayate_tests::broker_sim::{Bench, CLIENT, HOUR, MUST_REACH, records_of, run_seed, values};
+use hayate_tests::campaign::Campaign;
 use std::future::Future;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
-
-const HOUR: Duration = Duration::from_secs(3600);
-const BROKER: NodeId = NodeId(1);
-const CLIENT: NodeId = NodeId(100);
-const PORT: u16 = 9092;
-
-/// A simulated machine with a broker on it, and the clients' machine.
-#[derive(Clone)]
-struct Bench {
-    sim: Sim,
-    network: SimNetwork,
-    disk: Rc<SimDisk>,
-    options: Arc<BrokerOptions>,
-    shards: u16,
-}
-
-impl Bench {
-    fn new(seed: u64, shards: u16, adjust: impl FnOnce(&mut BrokerOptions)) -> Bench {
-        let sim = Sim::new(seed);
-        let addr = node_addr(BROKER, PORT);
-        let mut options = BrokerOptions {
-            listen: addr,
-            advertised: (addr.ip().to_string(), PORT),
-            mailbox_credits: 1,
-            ..BrokerOptions::new("/data")
-        };
-        adjust(&mut options);
-        Bench {
-            network: SimNetwork::new(&sim, NetPlan::CALM),
-            disk: Rc::new(SimDisk::new(&sim, BROKER, FaultPlan::default())),
-            options: Arc::new(options),
-            shards,
-            sim,
-        }
-    }
-
-    /// Starts every shard of a new incarnation of the broker.
-    async fn start(&self) -> Vec<RunningShard> {
-        let rt = Rt::sim(self.sim.node(BROKER));
-        let starting: Vec<_> = shard_parts(&self.options, self.shards)
-            .into_iter()
-            .map(|parts| {
-                let (disk, network) = (Disk::sim(&self.disk, &rt), Network::sim(&self.network, &rt));
-                let started =
-                    start_shard(parts, rt.clone(), disk, network, self.options.clone(), Arc::default());
-                rt.spawn(Queue::Foreground, started)
-            })
-            .collect();
-        let mut running = Vec::new();
-        for shard in starting {
-            running.push(shard.await.expect("the shard starts"));
-        }
-        running
-    }
-
-    async fn stop(&self, running: Vec<RunningShard>) {
-        let rt = Rt::sim(self.sim.node(BROKER));
-        let stop = |shard: RunningShard| rt.spawn(Queue::Foreground, shard.stop(Duration::from_secs(10)));
-        let stopping: Vec<_> = running.into_iter().map(stop).collect();
-        for shard in stopping {
-            shard.await.expect("the shard stops");
-        }
-    }
-
-    /// The machine loses power.
-    fn crash(&self) {
-        self.sim.crash(BROKER);
-        self.disk.crash();
-        self.network.crash(BROKER);
-    }
-
-    async fn client(&self) -> Client {
-        let rt = Rt::sim(self.sim.node(CLIENT));
-        let network = Network::sim(&self.network, &rt);
-        Client::new(network.connect(node_addr(BROKER, PORT)).await.expect("the broker listens"))
-    }
-}
 
 /// Runs `scenario` on `shards` shards under several seeds.
 fn check<F: Future<Output = ()> + 'static>(shards: u16, scenario: impl Fn(Bench) -> F) {
@@ -112,6 +28,27 @@ fn check_with<F: Future<Output = ()> + 'static>(
         let sim = bench.sim.clone();
         let outcome = sim.run(HOUR, scenario(bench));
         assert_eq!(outcome, Ok(()), "seed {seed}");
+    }
+}
+
+/// Lives at CI size. `simulate broker FROM..TO` lives as many as one wants.
+const SEEDS: u64 = 200;
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_seen_changes() {
+    let campaign = Campaign::run(0..SEEDS, &run_seed, &|_, _| ());
+    println!("{:#?}", campaign.counts);
+    assert!(campaign.broken.is_empty(), "{:#?}", campaign.broken);
+    let missed = campaign.missed(MUST_REACH);
+    assert!(missed.is_empty(), "never reached: {missed:?}");
+}
+
+#[test]
+fn the_same_seed_twice_gives_the_same_trace() {
+    for seed in 0..6 {
+        let (first, second) = (run_seed(seed), run_seed(seed));
+        assert_eq!((first.trace, first.steps), (second.trace, second.steps), "seed {seed}");
+        assert_eq!(first.counts, second.counts, "seed {seed}");
     }
 }
 
