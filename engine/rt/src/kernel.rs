@@ -4,10 +4,12 @@
 
 use crate::clock::MonoTime;
 use crate::random::Prng;
-use crate::spawn::Queue;
+use crate::spawn::{Overruns, Queue, TASK_TIME_MAX};
 use glommio::{Latency, Shares, TaskQueueHandle};
-use std::cell::RefCell;
-use std::future::Future;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +22,34 @@ pub struct KernelRt {
     foreground: TaskQueueHandle,
     coordination: TaskQueueHandle,
     background: TaskQueueHandle,
+    watch: Rc<TaskWatch>,
+}
+
+/// The tasks of one executor that kept its thread for too long at a time.
+#[derive(Default)]
+struct TaskWatch {
+    overruns: Cell<Overruns>,
+}
+
+impl TaskWatch {
+    fn ran(&self, took: Duration) {
+        if took > TASK_TIME_MAX {
+            let Overruns { count, longest } = self.overruns.get();
+            self.overruns.set(Overruns { count: count + 1, longest: longest.max(took) });
+        }
+    }
+}
+
+/// `future`, each poll of which is timed.
+async fn watched<F: Future>(future: F, watch: Rc<TaskWatch>) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let began = Instant::now();
+        let polled = future.as_mut().poll(cx);
+        watch.ran(began.elapsed());
+        polled
+    })
+    .await
 }
 
 /// Monotonic time is counted from here, the same on every shard.
@@ -60,7 +90,12 @@ impl KernelRt {
             foreground: queue(1000, "foreground"),
             coordination: queue(1000, "coordination"),
             background: queue(100, "background"),
+            watch: Rc::default(),
         }
+    }
+
+    pub(crate) fn overruns(&self) -> Overruns {
+        self.watch.overruns.get()
     }
 
     pub(crate) fn now(&self) -> MonoTime {
@@ -97,6 +132,7 @@ impl KernelRt {
             Queue::Coordination => self.coordination,
             Queue::Background => self.background,
         };
-        glommio::spawn_local_into(future, handle).expect("the queues live as long as the executor")
+        let watched = watched(future, self.watch.clone());
+        glommio::spawn_local_into(watched, handle).expect("the queues live as long as the executor")
     }
 }

@@ -1,6 +1,7 @@
 //! Waiting on one's own shard: an event and a lock for tasks of one thread. Nothing here crosses threads.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 #[derive(Default)]
 pub struct Notify {
     generation: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    next_waiter: Cell<u64>,
 }
 
 impl Notify {
@@ -17,34 +19,57 @@ impl Notify {
     pub fn notify(&self) {
         self.generation.set(self.generation.get() + 1);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 
     /// Resolves at the first notification after this call (not: after the first poll).
     pub fn notified(&self) -> Notified<'_> {
-        Notified { notify: self, since: self.generation.get() }
+        Notified { notify: self, since: self.generation.get(), waiter: None }
+    }
+
+    fn new_waiter(&self) -> u64 {
+        self.next_waiter.replace(self.next_waiter.get() + 1)
+    }
+
+    /// How many tasks wait.
+    #[cfg(test)]
+    fn waiters(&self) -> usize {
+        self.waiting.borrow().len()
     }
 }
 
-/// Future of [`Notify::notified`].
+/// Future of [`Notify::notified`]. Dropped, it waits no longer: what outlives many waits must not collect them.
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Notified<'a> {
     notify: &'a Notify,
     since: u64,
+    waiter: Option<u64>,
 }
 
 impl Future for Notified<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.notify.generation.get() != self.since {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let notify = self.notify;
+        if notify.generation.get() != self.since {
             return Poll::Ready(());
         }
-        let mut waiting = self.notify.waiting.borrow_mut();
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
+        let waiter = *self.waiter.get_or_insert_with(|| notify.new_waiter());
+        let mut waiting = notify.waiting.borrow_mut();
+        match waiting.get_mut(&waiter) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => drop(waiting.insert(waiter, cx.waker().clone())),
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Notified<'_> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter {
+            let gone = self.notify.waiting.borrow_mut().remove(&waiter);
+            drop(gone); // outside the borrow: the last waker of a task drops the task
+        }
     }
 }
 
@@ -102,6 +127,19 @@ mod tests {
             notified.await;
         });
         assert_eq!(outcome, Ok(()));
+    }
+
+    #[test]
+    fn whoever_gives_up_waits_no_longer() {
+        let notify = Notify::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            let mut waiting = Box::pin(notify.notified());
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(notify.waiters(), 1);
+        }
+        assert_eq!(notify.waiters(), 0);
     }
 
     #[test]

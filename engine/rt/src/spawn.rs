@@ -4,6 +4,7 @@ use crate::{Inner, Rt};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Where a task's CPU time is accounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,19 @@ pub enum Queue {
     Coordination,
     /// Materialising ahead of need, retention, compaction, scrubbing: 100 shares.
     Background,
+}
+
+/// How long a task may keep its shard's thread at a time.
+pub const TASK_TIME_MAX: Duration = Duration::from_millis(10);
+
+/// Tasks of a shard that kept its thread for longer than [`TASK_TIME_MAX`] at a time. Time that the machine gave to others counts too:
+/// on a busy one there are some that did nothing wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overruns {
+    /// How often.
+    pub count: u64,
+    /// The longest.
+    pub longest: Duration,
 }
 
 /// A running task. Dropping it cancels it at its next suspension point; [`Task::detach`] lets it run on.
@@ -62,6 +76,15 @@ impl Rt {
         Task { inner }
     }
 
+    /// How often tasks of this shard ran for too long. None do in the simulator, where code takes no time.
+    pub fn overruns(&self) -> Overruns {
+        match &self.inner {
+            Inner::Kernel(rt) => rt.overruns(),
+            #[cfg(feature = "sim")]
+            Inner::Sim(_) => Overruns::default(),
+        }
+    }
+
     /// Gives other tasks of this shard a turn.
     pub async fn yield_now(&self) {
         match &self.inner {
@@ -86,5 +109,28 @@ impl Rt {
                 work()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_keeps_its_thread_is_counted_and_one_that_waits_is_not() {
+        glommio::LocalExecutor::default().run(async {
+            let rt = Rt::kernel();
+            let patient = rt.clone();
+            rt.spawn(Queue::Foreground, async move { patient.sleep(TASK_TIME_MAX * 2).await }).await;
+            let before = rt.overruns().count;
+            let burning = rt.clone();
+            let burn = async move {
+                let began = burning.now();
+                while burning.now().since(began) <= TASK_TIME_MAX {}
+            };
+            rt.spawn(Queue::Foreground, burn).await;
+            assert_eq!(rt.overruns().count, before + 1);
+            assert!(rt.overruns().longest > TASK_TIME_MAX);
+        });
     }
 }
