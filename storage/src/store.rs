@@ -149,11 +149,21 @@ impl Shared {
         if self.closing.get() { Err(StorageError::Closed) } else { Ok(()) }
     }
 
+    /// Whether anything can still be written.
+    fn is_usable(&self) -> bool {
+        self.check().is_ok() && self.check_open().is_ok()
+    }
+
     /// # Errors
     /// [`StorageError::NoSpace`] while the disk is full, [`StorageError::Closed`] once the store is closing.
     pub(crate) fn check_space(&self) -> Result<(), StorageError> {
         self.check_open()?;
         if self.no_space.get() { Err(StorageError::NoSpace) } else { Ok(()) }
+    }
+
+    /// Whether the disk is full, as far as is known.
+    pub(crate) fn is_full(&self) -> bool {
+        self.no_space.get()
     }
 
     /// The disk was full: gives it time.
@@ -210,6 +220,8 @@ impl Shared {
         if full {
             tracing::warn!("the disk is full: produce requests fail until there is space");
             self.rt.reached("disk full");
+            let logs: Vec<_> = self.logs.borrow().values().cloned().collect();
+            logs.iter().for_each(|log| log.progress());
         } else {
             tracing::info!("the disk has space again: producing resumes");
             self.rt.reached("space again");

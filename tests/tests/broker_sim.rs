@@ -277,25 +277,28 @@ fn another_number_of_shards_serves_the_same_records() {
     });
 }
 
-#[test]
-fn a_full_disk_refuses_records_and_takes_them_again_when_there_is_space() {
+/// Fills the disk with records of `bytes` until they are refused; then there is room again.
+fn check_full_disk(bytes: usize) {
     check(2, |bench| async move {
         let _running = bench.start().await;
         let mut client = bench.client().await;
         let topic = client.create_topic("full", 2).await;
         client.produce(&topic, 0, &["before"]).await.unwrap();
         bench.disk.set_capacity(Some(bench.disk.used_bytes()));
-        let large = "x".repeat(900_000);
-        let mut outcome = Ok(0);
-        for _ in 0..40 {
-            outcome = client.produce(&topic, 0, &[&large]).await;
-            match outcome {
-                // In flight when the disk became full.
-                Ok(_) | Err(ErrorCode::RequestTimedOut) => {}
-                Err(_) => break,
+        let filler = "x".repeat(bytes);
+        let mut refused = false;
+        for _ in 0..40_000_000 / bytes {
+            match client.produce(&topic, 0, &[&filler]).await {
+                Ok(_) => {}
+                // Also what was in flight when the disk became full.
+                Err(code) => {
+                    assert_eq!(code, ErrorCode::KafkaStorageError);
+                    refused = true;
+                    break;
+                }
             }
         }
-        assert_eq!(outcome, Err(ErrorCode::KafkaStorageError));
+        assert!(refused, "the disk is full");
         let mut reader = bench.client().await;
         let fetched = reader.fetch(&topic, &[(0, 0)], 1, 0).await;
         assert_eq!(values(&fetched, 0)[0], "before", "reading goes on");
@@ -303,6 +306,16 @@ fn a_full_disk_refuses_records_and_takes_them_again_when_there_is_space() {
         Rt::sim(bench.sim.node(CLIENT)).sleep(Duration::from_secs(5)).await;
         assert!(client.produce(&topic, 0, &["after"]).await.is_ok(), "producing resumes by itself");
     });
+}
+
+#[test]
+fn a_full_disk_refuses_records_and_takes_them_again_when_there_is_space() {
+    check_full_disk(900_000);
+}
+
+#[test]
+fn a_full_disk_refuses_small_records_too_and_takes_them_again() {
+    check_full_disk(20_000);
 }
 
 #[test]

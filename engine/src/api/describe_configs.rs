@@ -14,6 +14,7 @@ use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use std::collections::BTreeSet;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,12 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
             }
         }
     };
-    let results = request.resources.iter().map(describe).collect();
+    // Each once: a frame that repeats one resource must not grow into as many answers.
+    let mut seen = BTreeSet::new();
+    let first = |resource: &&DescribeConfigsResource| {
+        seen.insert((resource.resource_type, resource.resource_name.clone()))
+    };
+    let results = request.resources.iter().filter(first).map(describe).collect();
     context.answer(&DescribeConfigsResponse::default().with_results(results))
 }
 

@@ -59,7 +59,9 @@ fn wanted(request: MetadataRequest, version: i16) -> Option<Wanted> {
     }
     let by_id = topics.iter().any(|topic| !topic.topic_id.is_nil());
     if by_id && version >= TOPIC_IDS_SINCE {
-        return Some(Wanted::Ids(topics.iter().map(|topic| topic.topic_id).collect()));
+        // Each once: a frame that repeats one id must not grow into as many answers.
+        let ids: BTreeSet<Uuid> = topics.iter().map(|topic| topic.topic_id).collect();
+        return Some(Wanted::Ids(ids.into_iter().filter(|id| !id.is_nil()).collect()));
     }
     let names: Option<BTreeSet<String>> =
         topics.into_iter().map(|topic| topic.name.map(|name| name.to_string())).collect();
@@ -119,7 +121,9 @@ async fn create(context: &RequestContext, names: &[&String]) -> BTreeMap<String,
         configs: Vec::new(),
         placement_seed: rt.random_u64(),
     };
-    let valid = names.iter().filter(|name| validate_topic_name(name).is_ok());
+    // Those of coordinators are theirs to make: they need settings of their own.
+    let is_internal = |name: &str| INTERNAL_TOPICS.contains(&name);
+    let valid = names.iter().filter(|name| validate_topic_name(name).is_ok() && !is_internal(name));
     let topics: Vec<NewTopic> = valid.map(new).collect();
     if topics.is_empty() {
         return BTreeMap::new();

@@ -13,7 +13,6 @@ use hayate_net::wire::produce::{
     encode_response, parse,
 };
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// Where the outcome of one partition of the request comes from.
 enum Place {
@@ -69,9 +68,8 @@ async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durabil
         }
     }
     let produce_version = context.version();
-    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     context.shard.owner.writable().await;
-    let call = |parts| PartitionCall::Append(Append { parts, produce_version, durability, patience });
+    let call = |parts| PartitionCall::Append(Append { parts, produce_version, durability });
     let groups = groups.dispatch(&context.shard.router, call).await;
     Sent { request, places, groups }
 }

@@ -105,13 +105,18 @@ impl BrokerOptions {
         (self.memory_budget_bytes / shards.max(1) / 4).max(RECEIVE_BYTES_MIN)
     }
 
+    /// `log.segment.delete.delay.ms`: how long after its deletion a partition's folder is kept.
+    pub(super) fn delete_delay(&self) -> Duration {
+        Duration::from_millis(self.topic_defaults.log.file_delete_delay_ms.unsigned_abs())
+    }
+
     /// How a shard keeps its logs.
     pub(super) fn store_config(&self, shard: ShardId, shards: u16) -> StoreConfig {
         let share = self.memory_budget_bytes / usize::from(shards.max(1)) / 8 * 5;
         StoreConfig {
             wal: self.wal,
             memory_bytes: share.max(STORE_BYTES_MIN),
-            delete_delay: Duration::from_millis(self.topic_defaults.log.file_delete_delay_ms.unsigned_abs()),
+            delete_delay: self.delete_delay(),
             producer_expiration_ms: self.producer_expiration_ms,
             ..StoreConfig::new(self.data_dir.clone(), shard.index())
         }

@@ -11,8 +11,8 @@ use crate::metadata::records::{BrokerEndpoint, BrokerFeature};
 use crate::placement::{FILE_BYTES_MAX, FILE_NAME, Placement};
 use crate::shard::view::ClusterView;
 use hayate_net::wire::topic::topic_id_to_text;
-use hayate_rt::Rt;
 use hayate_rt::mailbox::Publisher;
+use hayate_rt::{Queue, Rt};
 use hayate_storage::checkpoint::meta_properties::META_PROPERTIES_BYTES_MAX;
 use hayate_storage::checkpoint::{META_PROPERTIES, MetaProperties};
 use hayate_storage::disk::Disk;
@@ -51,6 +51,7 @@ pub(super) async fn first_shard(
     service.settle().await?;
     register(rt, &mut service, options, &identity, report.clean).await?;
     set_strays_aside(rt, disk, options, service.image()).await?;
+    remove_deleted(rt, disk, options).await?;
     let last = last_placement(disk, options).await?;
     service.begin_placement(last, shards).await?;
     service.publish().await?;
@@ -196,6 +197,30 @@ async fn set_strays_aside(
     if moved {
         disk.sync_dir(&options.data_dir).await?;
     }
+    Ok(())
+}
+
+/// Goes on with what was deleted shortly before the last stop.
+async fn remove_deleted(rt: &Rt, disk: &Disk, options: &BrokerOptions) -> Result<(), StartError> {
+    let is_deleted =
+        |name: &str| matches!(FolderName::parse(name), FolderName::Marked { mark: FolderMark::Delete, .. });
+    let entries = disk.list(&options.data_dir).await?;
+    let gone = entries.into_iter().filter(|entry| entry.is_dir && is_deleted(&entry.name));
+    let gone: Vec<_> = gone.map(|entry| options.data_dir.join(entry.name)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(folders = gone.len(), "removing partitions that were deleted before the last stop");
+    let (disk, clock, delay) = (disk.clone(), rt.clone(), options.delete_delay());
+    let removing = async move {
+        clock.sleep(delay).await;
+        for folder in gone {
+            if let Err(error) = disk.remove_dir_all(&folder).await {
+                tracing::warn!(folder = %folder.display(), %error, "a deleted partition could not be removed; remove it by hand");
+            }
+        }
+    };
+    rt.spawn(Queue::Background, removing).detach();
     Ok(())
 }
 

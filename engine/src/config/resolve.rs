@@ -147,11 +147,13 @@ fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> O
 fn wal(values: &Values<'_>) -> WalConfig {
     let file_bytes = values.size("io.wal.file.bytes") as u64 / 4096 * 4096;
     let default = WalConfig::default();
+    let first_file_bytes = default.first_file_bytes.min(file_bytes);
     WalConfig {
-        first_file_bytes: default.first_file_bytes.min(file_bytes),
+        first_file_bytes,
         file_bytes,
         files_max: values.size("io.wal.files.max"),
-        group_bytes_max: values.size("io.wal.group.bytes.max"),
+        // A group must fit into the first file, behind its header and with its own.
+        group_bytes_max: values.size("io.wal.group.bytes.max").min(first_file_bytes as usize - 2 * 4096),
     }
 }
 

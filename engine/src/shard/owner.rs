@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+/// How long an append may wait for its flush: as long as Kafka's producers wait for an answer by default.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The partitions of one shard.
 pub struct Owner {
     rt: Rt,
@@ -201,8 +204,8 @@ impl Owner {
         let outcomes: Vec<_> = vital(|| {
             let one = |part: &super::calls::AppendPart| {
                 let partition = self.find(part.key)?;
-                let (version, durability) = (append.produce_version, append.durability);
-                let appending = partition.append(&part.records, version, durability, now_ms)?;
+                let version = append.produce_version;
+                let appending = partition.append(&part.records, version, now_ms)?;
                 self.count_appended(&appending, part.records.len());
                 Ok(appending)
             };
@@ -212,7 +215,7 @@ impl Owner {
             let answers = outcomes.into_iter().map(|outcome| outcome.map(|appending| place(&appending)));
             return Started::Done(PartitionAnswer::Append(answers.collect()));
         }
-        Started::Later(Box::pin(vital_future(settle(self.rt.clone(), append.patience, outcomes))))
+        Started::Later(Box::pin(vital_future(settle(self.rt.clone(), outcomes))))
     }
 
     fn count_appended(&self, appending: &Appending, bytes: usize) {
@@ -289,30 +292,26 @@ fn place(appending: &Appending) -> AppendedAt {
     }
 }
 
-/// Waits until every append is as safe as its producer wants it, or the producer's patience is over: only a disk that is
-/// full or stuck takes so long, and what was appended may still become safe.
-async fn settle(
-    rt: Rt,
-    patience: Duration,
-    outcomes: Vec<Result<Appending, AppendFailure>>,
-) -> PartitionAnswer {
-    let count = outcomes.len();
-    let mut answers = Vec::with_capacity(count);
-    let settling = async {
-        for outcome in outcomes {
-            answers.push(match outcome {
-                Ok(appending) => {
-                    let at = place(&appending);
-                    appending.settled().await.map(|()| at).map_err(AppendFailure::from)
+/// Waits until every append is as safe as its producer wants it. The request's own `timeout.ms` bounds, in Kafka, the wait for other
+/// replicas, of which there are none; that for this disk is bounded here, and only a disk that is stuck takes so long. What was
+/// appended may then still become safe.
+async fn settle(rt: Rt, outcomes: Vec<Result<Appending, AppendFailure>>) -> PartitionAnswer {
+    let deadline = rt.now() + FLUSH_PATIENCE;
+    let mut answers = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        answers.push(match outcome {
+            Ok(appending) => {
+                let at = place(&appending);
+                match rt.timeout(deadline.since(rt.now()), appending.settled()).await {
+                    Ok(settled) => settled.map(|()| at).map_err(AppendFailure::from),
+                    Err(_) => {
+                        rt.reached("append timed out");
+                        Err(ErrorCode::RequestTimedOut.into())
+                    }
                 }
-                Err(failure) => Err(failure),
-            });
-        }
-    };
-    let in_time = rt.timeout(patience, settling).await;
-    if in_time.is_err() {
-        rt.reached("append timed out");
-        answers.resize(count, Err(ErrorCode::RequestTimedOut.into()));
+            }
+            Err(failure) => Err(failure),
+        });
     }
     PartitionAnswer::Append(answers)
 }

@@ -47,6 +47,8 @@ pub struct FlushTicket {
     /// Cuts that the log had seen when the ticket was made.
     truncations: u64,
     waiting: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Whether a full disk ends the wait: what was appended may still become durable.
+    ends_when_full: bool,
 }
 
 impl std::fmt::Debug for FlushTicket {
@@ -57,7 +59,7 @@ impl std::fmt::Debug for FlushTicket {
 
 impl FlushTicket {
     fn new(log: Rc<LogInner>, state: &LogState, end: Offset) -> FlushTicket {
-        FlushTicket { log, end, truncations: state.truncations, waiting: None }
+        FlushTicket { log, end, truncations: state.truncations, waiting: None, ends_when_full: true }
     }
 
     fn outcome(&self) -> Option<Result<(), StorageError>> {
@@ -68,6 +70,7 @@ impl FlushTicket {
         match flushed >= self.end {
             _ if truncations != self.truncations => Some(Err(StorageError::Cut)),
             true => Some(Ok(())),
+            false if self.ends_when_full && self.log.shared.is_full() => Some(Err(StorageError::NoSpace)),
             false => self.log.check().err().map(Err),
         }
     }
@@ -93,10 +96,10 @@ impl Future for FlushTicket {
 }
 
 impl Log {
-    /// A ticket for everything appended so far.
+    /// A ticket for everything appended so far. It waits a full disk out.
     pub(super) fn ticket(&self) -> FlushTicket {
         let state = self.inner.state.borrow();
-        FlushTicket::new(self.inner.clone(), &state, state.end)
+        FlushTicket { ends_when_full: false, ..FlushTicket::new(self.inner.clone(), &state, state.end) }
     }
 
     /// Appends one validated batch, the first bytes of `records`. It gets the log's end as its base offset and `epoch`.
@@ -122,7 +125,8 @@ impl Log {
             return Err(AppendError::Storage(StorageError::Closed));
         }
         if let Some(duplicate) = state.judge_producer(&batch.header)? {
-            return Ok(self.duplicate(&state, duplicate));
+            let stamped = append_time(batch) != NO_TIMESTAMP_MS;
+            return Ok(self.duplicate(&state, duplicate, stamped));
         }
         let bytes = &records[..batch.header.total_bytes()];
         let max_timestamp_ms =
@@ -146,11 +150,12 @@ impl Log {
         Ok(appended)
     }
 
-    fn duplicate(&self, state: &LogState, original: Original) -> Appended {
+    /// `stamped`: the log gives batches its own time, and answers with it.
+    fn duplicate(&self, state: &LogState, original: Original, stamped: bool) -> Appended {
         Appended {
             base_offset: original.base_offset,
             last_offset: original.last_offset,
-            log_append_time_ms: NO_TIMESTAMP_MS,
+            log_append_time_ms: if stamped { original.timestamp_ms } else { NO_TIMESTAMP_MS },
             log_start_offset: state.start,
             duplicate: true,
             durable: FlushTicket::new(self.inner.clone(), state, original.last_offset.next()),
@@ -162,6 +167,7 @@ impl Log {
 struct Original {
     base_offset: Offset,
     last_offset: Offset,
+    timestamp_ms: i64,
 }
 
 fn append_time(batch: &ValidBatch) -> i64 {
@@ -183,8 +189,8 @@ impl LogState {
         }
         match self.producers.check(header).map_err(AppendError::Producer)? {
             Verdict::New => Ok(None),
-            Verdict::Duplicate { base_offset, last_offset, .. } => {
-                Ok(Some(Original { base_offset, last_offset }))
+            Verdict::Duplicate { base_offset, last_offset, timestamp_ms } => {
+                Ok(Some(Original { base_offset, last_offset, timestamp_ms }))
             }
         }
     }

@@ -101,7 +101,9 @@ impl LogInner {
         if !is_active(Mutant::ReleaseBeforeFlush) {
             file.sync().await?;
         }
-        guard.map(Guard::release);
+        if let Some(guard) = guard {
+            guard.release();
+        }
         written?;
         self.shared.count_materialised(plan.to - plan.from);
         Ok(())
@@ -154,7 +156,7 @@ impl LogInner {
         let size = self.state.borrow().segment(base).map_or(0, |segment| segment.size);
         file.truncate(size).await?;
         file.sync().await?;
-        self.store_indexes(base).await?;
+        self.store_indexes_of_sound(base).await?;
         let snapshot = {
             let state = self.state.borrow();
             state.segment_after(base).and_then(|next| Some((next.base, next.snapshot.clone()?)))
@@ -165,6 +167,18 @@ impl LogInner {
         let mut state = self.state.borrow_mut();
         if let Some(segment) = state.segment_mut(base) {
             segment.stage = Stage::Finished;
+        }
+        Ok(())
+    }
+
+    /// Stores the indexes of a segment. They are made from its batches: a damaged one is for its readers to meet, and holds up neither
+    /// this log nor the others of the shard.
+    pub(crate) async fn store_indexes_of_sound(self: &Rc<Self>, base: Offset) -> Result<(), StorageError> {
+        let stored = self.store_indexes(base).await;
+        let Err(error @ StorageError::Corrupt(_)) = stored else { return stored };
+        tracing::error!(partition = %self.partition, segment = %base, %error, "a segment is damaged and gets no index");
+        if let Some(segment) = self.state.borrow_mut().segment_mut(base) {
+            segment.indexed_bytes = segment.size;
         }
         Ok(())
     }

@@ -41,7 +41,9 @@ pub(super) async fn replay(
     for (segment, writes) in by_segment {
         write_segment(context, folder, segment, &writes).await?;
     }
-    guarded.map(Guard::release);
+    if let Some(guarded) = guarded {
+        guarded.release();
+    }
     for (segment, size) in plan.sealed.iter().map(|(segment, size)| (*segment, *size)) {
         cut_file(context, folder, segment, size).await?;
     }

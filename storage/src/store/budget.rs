@@ -192,7 +192,7 @@ impl Shared {
         self.count_flushed(batch_bytes);
     }
 
-    fn count_flushed(&self, bytes: u64) {
+    pub(crate) fn count_flushed(&self, bytes: u64) {
         let flushed = self.counters.flushed_bytes.get() + bytes;
         self.counters.flushed_bytes.set(flushed.min(self.counters.stats.get().appended_bytes));
     }

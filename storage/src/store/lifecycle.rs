@@ -111,6 +111,7 @@ impl Store {
             log.flush().await?;
         }
         for log in &logs {
+            log.inner.cut_finished().await?;
             log.inner.close().await?;
         }
         shared.write_checkpoint().await?;
@@ -123,6 +124,18 @@ impl Store {
 }
 
 impl LogInner {
+    /// Waits for a cut that began before the store was closing: it changes files and needs its frame in the WAL.
+    async fn cut_finished(&self) -> Result<(), StorageError> {
+        loop {
+            let changed = self.flushed.notified();
+            self.check()?;
+            if !self.state.borrow().truncating {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
     /// Leaves the log as Kafka would: segments cut to size, indexes and the producer snapshot stored.
     async fn close(self: &Rc<Self>) -> Result<(), StorageError> {
         self.account().await?;
@@ -136,7 +149,7 @@ impl LogInner {
             file.truncate(end.pos).await?;
             file.sync().await?;
         }
-        self.store_indexes(active).await?;
+        self.store_indexes_of_sound(active).await?;
         let snapshot = {
             let state = self.state.borrow();
             (!state.flushed_producers.is_empty()).then(|| state.flushed_producers.encode_snapshot())

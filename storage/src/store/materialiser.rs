@@ -95,8 +95,6 @@ async fn account(log: &Rc<LogInner>) -> Result<(), StorageError> {
         let active = state.active();
         (active.durable_pos.saturating_sub(active.indexed_bytes) >= INDEX_EVERY_BYTES).then_some(active.base)
     };
-    match stale {
-        Some(base) => log.store_indexes(base).await,
-        None => Ok(()),
-    }
+    let Some(base) = stale else { return Ok(()) };
+    log.store_indexes_of_sound(base).await
 }

@@ -105,7 +105,12 @@ async fn append_directly(shared: &Rc<Shared>, log: &Rc<LogInner>) -> Result<(), 
             Err(StorageError::NoSpace) => {
                 shared.wait_for_space().await;
             }
-            Err(StorageError::Closed) => return Ok(()),
+            Err(StorageError::Closed) => {
+                // Nobody will flush what a deleted log left.
+                shared.count_flushed(log.state.borrow().pending_bytes());
+                shared.freed.notify();
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
     }
@@ -196,8 +201,16 @@ fn prepare_ahead(shared: &Rc<Shared>) {
     }
     let preparing = shared.clone();
     let work = async move {
-        if let Err(error) = make_next(&preparing).await {
-            preparing.fail(&error);
+        loop {
+            if let Err(error) = make_next(&preparing).await {
+                return preparing.fail(&error);
+            }
+            // A full disk is waited out here: with room left in the active file nobody else would try again. If somebody does, it is
+            // theirs to go on: one file is made at a time.
+            let is_theirs = preparing.making_file.get();
+            if is_theirs || preparing.wal.borrow().has_free() || !preparing.is_usable() {
+                return;
+            }
         }
     };
     shared.making_file.set(true);

@@ -62,6 +62,11 @@ impl Session {
         self.add_last(Slot { key, wanted, told: Told::NOTHING });
     }
 
+    /// How many partitions it names.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn forget(&mut self, key: &SessionKey) {
         if let Some(place) = self.places.remove(key) {
             self.slots.remove(&place);
@@ -96,10 +101,15 @@ impl Session {
     }
 }
 
+/// Partitions that all sessions of a shard may name together: Kafka bounds the sessions alone, and one frame can name half a million.
+const PARTITIONS_MAX: usize = 200_000;
+
 /// A shard's sessions.
 pub struct SessionCache {
     sessions: DetHashMap<SessionId, Session>,
     slots_max: usize,
+    /// Partitions of all sessions.
+    partitions: usize,
     evicted: u64,
 }
 
@@ -107,7 +117,7 @@ impl SessionCache {
     /// Room for `slots_max` sessions (this shard's part of `max.incremental.fetch.session.cache.slots`); with 0, every
     /// fetch is a full one.
     pub fn new(slots_max: usize) -> SessionCache {
-        SessionCache { sessions: DetHashMap::default(), slots_max, evicted: 0 }
+        SessionCache { sessions: DetHashMap::default(), slots_max, partitions: 0, evicted: 0 }
     }
 
     /// Sessions held now.
@@ -130,22 +140,34 @@ impl SessionCache {
     }
 
     pub(super) fn remove(&mut self, id: SessionId) {
-        self.sessions.remove(&id);
+        let gone = self.sessions.remove(&id);
+        self.partitions -= gone.map_or(0, |session| session.slots.len());
     }
 
-    /// Keeps a session of `size` partitions if there is or can be made room; `draw` gives random numbers.
+    /// A session of `before` partitions was changed; whether all together have grown beyond what a shard remembers.
+    pub(super) fn has_outgrown(&mut self, id: SessionId, before: usize) -> bool {
+        let now = self.sessions.get(&id).map_or(0, |session| session.slots.len());
+        self.partitions = self.partitions + now - before;
+        self.partitions > PARTITIONS_MAX && now > before
+    }
+
+    /// Keeps a session if there is or can be made room; `draw` gives random numbers.
     pub(super) fn keep(
         &mut self,
         session: Session,
         mut draw: impl FnMut() -> u64,
         now: MonoTime,
     ) -> Option<SessionId> {
+        if self.partitions + session.slots.len() > PARTITIONS_MAX {
+            return None;
+        }
         if self.sessions.len() >= self.slots_max && !self.evict_for(session.slots.len(), now) {
             return None;
         }
         loop {
             let id = SessionId((draw() >> 33) as i32);
             if id.0 > 0 && !self.sessions.contains_key(&id) {
+                self.partitions += session.slots.len();
                 self.sessions.insert(id, session);
                 return Some(id);
             }
@@ -161,7 +183,7 @@ impl SessionCache {
         let smallest = old.min_by_key(|(id, session)| session.size_key(**id));
         let smallest = smallest.filter(|(_, session)| session.slots.len() <= size);
         let Some(id) = idle.or(smallest).map(|(id, _)| *id) else { return false };
-        self.sessions.remove(&id);
+        self.remove(id);
         self.evicted += 1;
         true
     }

@@ -121,6 +121,7 @@ impl SessionCache {
         if session.epoch != request.epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
+        let before = session.len();
         for (key, wanted) in request.wanted {
             session.put(key, wanted);
         }
@@ -128,12 +129,19 @@ impl SessionCache {
             session.forget(key);
         }
         if session.is_empty() {
+            self.has_outgrown(id, before);
             self.remove(id);
             return Ok(FetchContext { wanted: Vec::new(), kind: Kind::Sessionless });
         }
         session.touch(now);
         session.epoch = next_epoch(session.epoch);
-        Ok(FetchContext { wanted: session.wanted(), kind: Kind::Incremental { id, epoch: session.epoch } })
+        let (wanted, epoch) = (session.wanted(), session.epoch);
+        if self.has_outgrown(id, before) {
+            // Its client begins anew, without a session.
+            self.remove(id);
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
+        Ok(FetchContext { wanted, kind: Kind::Incremental { id, epoch } })
     }
 
     /// Takes the answers for [`FetchContext::wanted`], one each in order, and says what the client gets to see.

@@ -143,3 +143,18 @@ fn without_room_for_sessions_every_fetch_is_full() {
     let mut cache = SessionCache::new(0);
     assert_eq!(fetch(&mut cache, request(0, 0, &[1], &[]), |_| 5, NOW), Ok((0, vec![1])));
 }
+
+#[test]
+fn a_shard_remembers_so_many_partitions_and_no_more() {
+    let mut cache = SessionCache::new(10);
+    let many: Vec<i32> = (0..150_000).collect();
+    let (first, _) = fetch(&mut cache, request(0, 0, &many, &[]), |_| 5, NOW).unwrap();
+    assert!(first > 0);
+    let (second, shown) = fetch(&mut cache, request(0, 0, &many, &[]), |_| 5, NOW).unwrap();
+    assert_eq!((second, shown.len()), (0, many.len()), "answered without a session");
+    let more: Vec<i32> = (150_000..250_000).collect();
+    let grown = fetch(&mut cache, request(first, 1, &more, &[]), |_| 5, NOW);
+    assert_eq!(grown, Err(ErrorCode::FetchSessionIdNotFound));
+    let (third, _) = fetch(&mut cache, request(0, 0, &many, &[]), |_| 5, NOW).unwrap();
+    assert!(third > 0, "the room is free again");
+}
