@@ -80,6 +80,15 @@ pub(crate) struct LogInner {
     pub(crate) flushed: Notify,
 }
 
+/// What the checkpoint on disk says of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// The log's start.
+    pub(crate) start: Offset,
+    /// The segment that the log's end is in.
+    pub(crate) end_segment: Offset,
+}
+
 /// A frame that goes ahead of the log's next batches.
 pub(crate) enum Control {
     /// An extent that is durable in its segment, the bytes behind it, and the log's end after them.
@@ -112,6 +121,8 @@ pub(crate) struct LogState {
     /// Size of the next chunk.
     pub(crate) chunk_bytes: usize,
     pub(crate) start: Offset,
+    /// What the checkpoint on disk names: a restart begins with it, so no segment that it needs may go.
+    pub(crate) stored: Stored,
     pub(crate) end: Offset,
     pub(crate) walled: Mark,
     pub(crate) flushed: Mark,
@@ -320,3 +331,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

@@ -5,6 +5,9 @@ use crate::batch::{BatchHeader, Offset};
 use crate::disk::File;
 use crate::index::SegmentIndexes;
 
+/// The largest timestamp of a segment that cannot be read: never old enough to go.
+pub(crate) const TIMESTAMP_UNKNOWN_MS: i64 = i64::MAX;
+
 /// How far a segment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -31,6 +34,9 @@ pub(crate) struct Segment {
     pub(crate) indexed_bytes: u64,
     /// Timestamp of the first batch of this run, for rolling by time.
     pub(crate) first_timestamp_ms: Option<i64>,
+    /// Once it takes no more appends and retention has asked: what [`Segment::largest_timestamp_ms`] says, so that its indexes need not
+    /// be in memory for that.
+    pub(crate) largest_timestamp_ms: Option<i64>,
     /// When the segment was made or opened.
     pub(crate) created_ms: i64,
     /// Drawn when the segment was made: subtracted from `segment.ms`.
@@ -51,6 +57,7 @@ impl Segment {
             indexes: Some(SegmentIndexes::new(base, interval_bytes)),
             indexed_bytes: 0,
             first_timestamp_ms: None,
+            largest_timestamp_ms: None,
             created_ms: now_ms,
             jitter_ms,
             snapshot: None,
@@ -80,11 +87,19 @@ impl Segment {
 }
 
 impl Segment {
-    /// For retention by time: the largest timestamp, or when the segment was made where no record has one.
+    /// Lets go of the indexes, but for what retention by time asks of them.
+    pub(crate) fn keep_timestamp_alone(&mut self) {
+        self.largest_timestamp_ms = Some(self.largest_timestamp_ms());
+        self.indexes = None;
+    }
+
+    /// For retention by time: the largest timestamp, or when the segment was made where no record has one. Where neither its indexes nor
+    /// an earlier look at them tell, it is younger than any limit.
     pub(crate) fn largest_timestamp_ms(&self) -> i64 {
         match self.indexes.as_ref().map(SegmentIndexes::max_timestamp_ms) {
             Some(timestamp_ms) if timestamp_ms >= 0 => timestamp_ms,
-            Some(_) | None => self.created_ms,
+            Some(_) => self.created_ms,
+            None => self.largest_timestamp_ms.unwrap_or(TIMESTAMP_UNKNOWN_MS),
         }
     }
 }

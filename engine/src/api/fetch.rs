@@ -187,7 +187,9 @@ fn assemble(
         answers.push(match outcome {
             Err(code) => FetchedPartition::failed(key.partition, code),
             Ok((probed, records)) => {
-                let records = if left_bytes == 0 { Vec::new() } else { records };
+                let bytes: usize = records.iter().map(Bytes::len).sum();
+                let is_first = left_bytes == max_bytes;
+                let records = if is_first || bytes <= left_bytes { records } else { Vec::new() };
                 left_bytes = left_bytes.saturating_sub(records.iter().map(Bytes::len).sum());
                 fetched(key.partition, &probed, records, isolation)
             }

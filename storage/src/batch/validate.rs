@@ -289,7 +289,10 @@ fn must_decode(header: &BatchHeader, rules: &ProduceRules, now_ms: i64) -> bool 
         || rules.timestamp_type == TimestampType::LogAppendTime
         || header.max_timestamp_ms >= header.base_timestamp_ms;
     let trusted = max_is_late && check_header_times(header, rules, now_ms).is_ok();
-    rules.depth == Depth::Records || rules.compacted || !trusted
+    // The header tells of the first and the latest record; one between them may be too old.
+    let too_old_between =
+        rules.timestamp_type == TimestampType::CreateTime && rules.timestamp_before_max_ms != i64::MAX;
+    rules.depth == Depth::Records || rules.compacted || too_old_between || !trusted
 }
 
 /// What the records say, or the header on their behalf.

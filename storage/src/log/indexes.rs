@@ -2,10 +2,11 @@
 //! stored ones cannot be believed, stored when a segment is finished and at a clean stop.
 
 use super::LogInner;
-use crate::batch::{BatchScan, Offset, scan::Checksums};
+use crate::batch::{BatchScan, Offset, ScanEnd, scan::Checksums};
 use crate::error::StorageError;
 use crate::index::{OffsetIndex, SegmentBounds, SegmentIndexes, TimeIndex};
 use crate::names::FileKind;
+use crate::segment::{Segment, Stage, TIMESTAMP_UNKNOWN_MS};
 
 /// Bytes read at a time while indexes are rebuilt.
 const REBUILD_READ_BYTES: usize = 1 << 20;
@@ -26,6 +27,31 @@ impl LogInner {
             self.load_indexes(base, &missing).await?;
         }
         Ok(())
+    }
+
+    /// Learns a segment's largest timestamp, for retention. Of a finished one that alone is kept, not the indexes: they would take
+    /// memory for all data there is. The last entry of the stored time index would not do: recovery may have left it without its end.
+    ///
+    /// # Errors
+    /// As [`ensure_indexes`](Self::ensure_indexes).
+    pub(crate) async fn learn_largest_timestamp(&self, base: Offset) -> Result<(), StorageError> {
+        let is_known =
+            |segment: &Segment| segment.indexes.is_some() || segment.largest_timestamp_ms.is_some();
+        if self.state.borrow().segment(base).is_none_or(is_known) {
+            return Ok(());
+        }
+        let loaded = self.ensure_indexes(base).await;
+        let mut state = self.state.borrow_mut();
+        let Some(segment) = state.segment_mut(base).filter(|segment| segment.stage == Stage::Finished) else {
+            return loaded;
+        };
+        match &loaded {
+            Ok(()) => segment.keep_timestamp_alone(),
+            // It stays damaged: to look through it at each pass helps nobody.
+            Err(StorageError::Corrupt(_)) => segment.largest_timestamp_ms = Some(TIMESTAMP_UNKNOWN_MS),
+            Err(_) => {}
+        }
+        loaded
     }
 
     /// Loads once; a cut meanwhile makes the result void.
@@ -98,11 +124,13 @@ impl LogInner {
         loop {
             let want = len.min((durable_pos - at) as usize);
             let bytes = file.read_at(at, want).await?;
-            let whole = BatchScan::new(&bytes, Checksums::Trust).next().is_some();
-            if whole {
+            let mut scan = BatchScan::new(&bytes, Checksums::Trust);
+            if scan.next().is_some() {
                 return Ok(bytes);
             }
-            if want < len || bytes.len() < want {
+            // A damaged length must not make this read what is not there.
+            let goes_on = matches!(scan.end(), Some(ScanEnd::Torn { need_bytes, .. }) if need_bytes as u64 <= durable_pos - at);
+            if !goes_on || want < len || bytes.len() < want {
                 return Err(StorageError::Corrupt(format!("{} at position {at}", file.path().display())));
             }
             len *= 2;

@@ -1,15 +1,16 @@
 //! Making and opening logs. Opening believes the checkpoint, which recovery has brought up to date: where the log ends,
 //! and the producer state there. It looks at names and sizes, never through the data.
 
-use super::{LogInner, LogState, Mark};
+use super::{LogInner, LogState, Mark, Stored};
 use crate::batch::Offset;
 use crate::checkpoint::PartitionMetadata;
+use crate::checkpoint::partition_metadata::PARTITION_METADATA_BYTES_MAX;
 use crate::chunk::block_ceil;
-use crate::disk::OpenMode;
+use crate::disk::{DirEntry, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
 use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
-use crate::names::{FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
+use crate::names::{FileKind, FileName, FileStage, FolderMark, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use crate::producers::ProducerState;
 use crate::recovery::DAMAGE_MARK;
 use crate::segment::{Segment, Stage};
@@ -44,6 +45,12 @@ impl LogStart {
         self.end.offset == Offset::ZERO && self.start == Offset::ZERO && self.high_watermark == Offset::NONE
     }
 
+    /// With its start at or before its end. A checkpoint may say otherwise of a log that was cut by damage, or that had records deleted
+    /// which were not durable yet.
+    fn bounded(self) -> LogStart {
+        LogStart { start: self.start.min(self.end.offset), ..self }
+    }
+
     /// Of a log without a record.
     pub(crate) fn empty() -> LogStart {
         let end = Mark { offset: Offset::ZERO, segment: Offset::ZERO, pos: 0 };
@@ -52,9 +59,13 @@ impl LogStart {
 }
 
 impl LogInner {
-    /// Makes the folder of a new log and its identity, durably.
+    /// Makes the folder of a new log and its identity, durably. Data in the way is never deleted: see [`make_way`].
+    ///
+    /// # Errors
+    /// Those of the disk; [`StorageError::Foreign`] when the folder holds data that is nobody's.
     pub(crate) async fn create(shared: &Rc<Shared>, spec: LogSpec) -> Result<Rc<LogInner>, StorageError> {
         let folder = shared.config.data_dir.join(spec.partition.folder_name());
+        make_way(shared, &spec, &folder).await?;
         shared.disk.create_dir_all(&folder).await?;
         let identity = PartitionMetadata { topic_id: spec.topic_id };
         shared.disk.replace_small(folder.join(PARTITION_METADATA), identity.render().as_bytes()).await?;
@@ -69,6 +80,7 @@ impl LogInner {
     ) -> Result<Rc<LogInner>, StorageError> {
         let folder = shared.config.data_dir.join(spec.partition.folder_name());
         let now_ms = shared.rt.wall_ms();
+        let start = start.bounded();
         let segments = list_segments(shared, &folder, &start, now_ms).await?;
         let mut epochs = read_epochs(shared, &folder).await?;
         epochs.truncate_from_end(start.end.offset);
@@ -80,11 +92,12 @@ impl LogInner {
             chunks: VecDeque::new(),
             chunk_bytes: 0,
             start: start.start,
+            stored: Stored { start: start.start, end_segment: start.end.segment },
             end: start.end.offset,
             walled: start.end,
             flushed: start.end,
             accounted: start.end,
-            high_watermark: start.high_watermark.clamp(start.start, start.end.offset),
+            high_watermark: start.high_watermark.max(start.start).min(start.end.offset),
             epochs,
             flushed_producers: producers.clone(),
             producers,
@@ -111,6 +124,45 @@ impl LogInner {
             flushed: Notify::default(),
         }))
     }
+}
+
+/// Sees to it that a log about to be made, which no checkpoint names, does not cut data that isn't its own. With its identity beside
+/// them, bytes are what a crash left of its own first appends. With another's, the folder is a deleted topic's of the same name, or was
+/// copied in: it is set aside.
+async fn make_way(shared: &Shared, spec: &LogSpec, folder: &Path) -> Result<(), StorageError> {
+    if !shared.disk.exists(folder).await? || !holds_batches(shared, folder).await? {
+        return Ok(());
+    }
+    let identity =
+        shared.disk.read_small(folder.join(PARTITION_METADATA), PARTITION_METADATA_BYTES_MAX).await?;
+    let identity = identity.and_then(|bytes| PartitionMetadata::parse(&bytes).ok());
+    match identity {
+        Some(identity) if identity.topic_id == spec.topic_id => Ok(()),
+        Some(_) if shared.is_foreign(&LogStart::empty()) => Err(foreign(folder)),
+        Some(_) => set_aside(shared, spec, folder).await,
+        None => Err(foreign(folder)),
+    }
+}
+
+fn foreign(folder: &Path) -> StorageError {
+    StorageError::Foreign(format!("{} holds data that no checkpoint names", folder.display()))
+}
+
+async fn holds_batches(shared: &Shared, folder: &Path) -> Result<bool, StorageError> {
+    let is_data = |name: &str| {
+        let FileName::Segment(file) = FileName::parse(name) else { return false };
+        file.kind == FileKind::Log && file.stage == FileStage::Live
+    };
+    let entries = shared.disk.list(folder).await?;
+    Ok(entries.iter().any(|entry| entry.len_bytes > 0 && is_data(&entry.name)))
+}
+
+async fn set_aside(shared: &Shared, spec: &LogSpec, folder: &Path) -> Result<(), StorageError> {
+    let aside = spec.partition.marked_folder_name(FolderMark::Stray, shared.rt.uuid());
+    tracing::warn!(folder = %folder.display(), aside, "a folder of another topic of this name was set aside");
+    let data_dir = &shared.config.data_dir;
+    shared.disk.rename(folder, data_dir.join(aside)).await?;
+    Ok(shared.disk.sync_dir(data_dir).await?)
 }
 
 fn decode_producers(shared: &Shared, start: &LogStart, folder: &Path) -> Result<ProducerState, StorageError> {
@@ -144,7 +196,8 @@ async fn list_segments(
     now_ms: i64,
 ) -> Result<Vec<Segment>, StorageError> {
     let mut segments = Vec::new();
-    for entry in shared.disk.list(folder).await? {
+    let entries = shared.disk.list(folder).await?;
+    for entry in &entries {
         let FileName::Segment(file) = FileName::parse(&entry.name) else { continue };
         if file.stage != FileStage::Live {
             continue;
@@ -158,13 +211,21 @@ async fn list_segments(
             (FileKind::OffsetIndex | FileKind::TimeIndex, Ordering::Equal) if entry.len_bytes > 0 => {
                 check_index(shared, &path, file.kind, start).await?;
             }
-            (_, Ordering::Greater) if file.base_offset > start.end.offset || file.kind == FileKind::Log => {
+            // A snapshot may be of the log's end. An index of a segment that begins there speaks of batches that are gone: making the
+            // segment's file anew makes its removal durable.
+            (_, Ordering::Greater)
+                if file.base_offset > start.end.offset || file.kind != FileKind::Snapshot =>
+            {
                 remove_leftover(shared, &path, start).await?;
             }
             (_, Ordering::Less | Ordering::Equal | Ordering::Greater) => {}
         }
     }
     drop_expired(&mut segments, start);
+    let first = segments.first().map_or(start.end.segment, |segment| segment.base);
+    if first <= start.start {
+        remove_expired(shared, folder, &entries, first).await?;
+    }
     let mut active = Segment::stored(start.end.segment, start.end.pos, Stage::Active, now_ms);
     if active.size == 0 {
         active = Segment::new(start.end.segment, 0, now_ms, 0);
@@ -235,4 +296,22 @@ fn drop_expired(segments: &mut Vec<Segment>, start: &LogStart) {
         segments.iter().skip(1).map(|segment| segment.base).chain([start.end.segment]).collect();
     let expired = bases.iter().take_while(|next| **next <= start.start).count();
     segments.drain(..expired.min(segments.len()));
+}
+
+/// Removes every file of the segments before `first`, which lie behind the durable start: a removal may have stopped half-way.
+async fn remove_expired(
+    shared: &Shared,
+    folder: &Path,
+    entries: &[DirEntry],
+    first: Offset,
+) -> Result<(), StorageError> {
+    for entry in entries {
+        let FileName::Segment(file) = FileName::parse(&entry.name) else { continue };
+        if file.stage == FileStage::Live && file.base_offset < first {
+            let path = folder.join(&entry.name);
+            tracing::info!(file = %path.display(), "removed: lies before the log's start");
+            shared.disk.remove_file(&path).await?;
+        }
+    }
+    Ok(())
 }

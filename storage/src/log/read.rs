@@ -348,9 +348,11 @@ impl LogInner {
         loop {
             let span = len.min((file_end - at.pos) as usize);
             let bytes = file.read_at(at.pos, span).await?;
-            if let ScanEnd::Torn { position: 0, need_bytes, .. } = first_end(&bytes)
-                && span as u64 != file_end - at.pos
-            {
+            if let ScanEnd::Torn { position: 0, need_bytes, .. } = first_end(&bytes) {
+                // What remains of the segment is the most that a batch can take: a longer one has a damaged length.
+                if need_bytes as u64 > file_end - at.pos || span as u64 == file_end - at.pos {
+                    return Err(ReadError::Corrupt { position: at.pos });
+                }
                 len = need_bytes.max(len * 2);
                 continue;
             }

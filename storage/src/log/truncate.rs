@@ -30,6 +30,7 @@ impl Log {
         inner.state.borrow_mut().truncating = true;
         let cut = inner.truncate(offset).await;
         inner.state.borrow_mut().truncating = false;
+        inner.flushed.notify(); // a closing store waits for it
         if let Err(error) = &cut {
             inner.fail(error);
         }
@@ -39,20 +40,24 @@ impl Log {
     /// Moves the log's start up to `offset`, durably, and removes the segments that end before it.
     ///
     /// # Errors
-    /// Those of the disk; the start is then where it was, or durable already.
+    /// Those of the disk; the start has then moved, but may not be durable. The next call makes it so, whatever its offset.
     pub async fn advance_start(&self, offset: Offset) -> Result<(), StorageError> {
         let inner = &self.inner;
         inner.check()?;
         inner.shared.check_open()?;
-        {
+        let to = {
             let mut state = inner.state.borrow_mut();
-            let to = offset.min(state.end);
-            if to <= state.start {
-                return Ok(());
-            }
-            state.start = to;
+            state.start = state.start.max(offset.min(state.end));
+            state.start
+        };
+        if to > inner.state.borrow().stored.start {
+            inner.shared.write_checkpoint().await?;
+            inner.state.borrow_mut().epochs.truncate_from_start(to);
         }
-        inner.shared.write_checkpoint().await?;
+        // Also when the start stays: what was not accounted for at an earlier call may be by now.
+        if inner.state.borrow().expired() == 0 {
+            return Ok(());
+        }
         inner.remove_expired_segments().await
     }
 }
@@ -183,15 +188,9 @@ impl LogInner {
         let _held = self.files.acquire().await;
         let expired: Vec<Offset> = {
             let mut state = self.state.borrow_mut();
-            let start = state.start;
-            let keep = state.segments.iter().skip(1).take_while(|next| next.base <= start).count();
-            // What is not durable yet cannot go: the WAL still speaks of it.
-            let oldest = state.accounted.segment;
-            let count = state.segments.iter().take(keep).take_while(|segment| segment.base < oldest).count();
+            let count = state.expired();
             let gone: Vec<Offset> = state.segments.drain(..count).map(|segment| segment.base).collect();
             state.chunks.retain(|cached| !gone.contains(&cached.segment));
-            let start = state.start;
-            state.epochs.truncate_from_start(start);
             gone
         };
         for base in &expired {
@@ -217,6 +216,14 @@ impl LogInner {
 }
 
 impl LogState {
+    /// How many segments end at or before the start that a checkpoint names, and may go.
+    fn expired(&self) -> usize {
+        let before = self.segments.iter().skip(1).take_while(|next| next.base <= self.stored.start).count();
+        // A restart would begin with the segment of the stored end, and the WAL speaks of those behind it.
+        let oldest = self.stored.end_segment.min(self.accounted.segment);
+        self.segments.iter().take(before).take_while(|segment| segment.base < oldest).count()
+    }
+
     /// Takes the log back to `mark` in memory; returns the segments that are gone.
     fn cut_end(&mut self, mark: Mark, shared: &Shared) -> Result<Vec<Offset>, DiskError> {
         self.truncations += 1;
@@ -228,6 +235,7 @@ impl LogState {
         active.durable_pos = active.durable_pos.min(mark.pos);
         active.stage = Stage::Active;
         active.indexed_bytes = 0;
+        active.largest_timestamp_ms = None;
         // Rebuilt at the next read: the largest timestamp may have gone.
         active.indexes = (mark.pos == 0).then(|| crate::index::SegmentIndexes::new(mark.segment, interval));
         self.cut_chunks(mark, shared)?;

@@ -12,7 +12,7 @@ use super::Shared;
 use crate::batch::Offset;
 use crate::disk::{Disk, DiskError};
 use crate::error::StorageError;
-use crate::log::{LogInner, LogStart, Mark};
+use crate::log::{LogInner, LogStart, Mark, Stored};
 use crate::names::TopicPartition;
 use crate::wal::format::LogId;
 use std::collections::BTreeMap;
@@ -165,11 +165,19 @@ impl Shared {
         let _held = self.checkpoint_lock.acquire().await;
         let _phase = self.rt.phase("writing a checkpoint");
         let generation = self.checkpoint_generation.get() + 1;
-        let entries = self.logs.borrow().values().map(|log| (log.id, log.entry())).collect();
-        let bytes = Checkpoint { generation, entries }.encode();
+        let logs: Vec<Rc<LogInner>> = self.logs.borrow().values().cloned().collect();
+        let entries: BTreeMap<LogId, Entry> = logs.iter().map(|log| (log.id, log.entry())).collect();
+        let checkpoint = Checkpoint { generation, entries };
+        let bytes = checkpoint.encode();
         let path = self.config.data_dir.join(shard_checkpoint(self.config.shard));
         self.disk.replace_small(path, &bytes).await?;
         self.checkpoint_generation.set(generation);
+        for log in logs {
+            if let Some(Entry { start, .. }) = checkpoint.entries.get(&log.id) {
+                let stored = Stored { start: start.start, end_segment: start.end.segment };
+                log.state.borrow_mut().stored = stored;
+            }
+        }
         self.count_checkpoint();
         Ok(())
     }

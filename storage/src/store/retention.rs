@@ -21,12 +21,14 @@ async fn retain(log: &Log) -> Result<(), StorageError> {
     let inner = &log.inner;
     let bases: Vec<Offset> = inner.state.borrow().segments.iter().map(|segment| segment.base).collect();
     for base in bases {
-        inner.ensure_indexes(base).await?;
+        learn_timestamp(log, base).await?;
     }
     let now_ms = inner.shared.rt.wall_ms();
     let to = {
         let mut state = inner.state.borrow_mut();
         state.producers.expire(now_ms);
+        // What checkpoints and snapshots are made of.
+        state.flushed_producers.expire(now_ms);
         let segments: Vec<SegmentSummary> = state
             .segments
             .iter()
@@ -51,4 +53,15 @@ async fn retain(log: &Log) -> Result<(), StorageError> {
         to
     };
     log.advance_start(to).await
+}
+
+/// A segment that cannot be read keeps neither the log's other segments nor itself from going by size; by time it stays.
+async fn learn_timestamp(log: &Log, base: Offset) -> Result<(), StorageError> {
+    match log.inner.learn_largest_timestamp(base).await {
+        Err(error @ (StorageError::Corrupt(_) | StorageError::Disk(_))) => {
+            tracing::warn!(partition = %log.partition(), segment = %base, %error, "the segment's age is unknown");
+            Ok(())
+        }
+        other => other,
+    }
 }

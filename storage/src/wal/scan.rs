@@ -42,7 +42,7 @@ pub enum WalEnd {
 pub struct Damage {
     /// The group's number.
     pub lsn: u64,
-    /// The logs whose frames are damaged, when the headers could be read; otherwise any log of the WAL may be hit.
+    /// The logs that this group or one behind it has frames of, when their headers could be read; otherwise any log of the WAL may be hit.
     pub logs: Option<BTreeSet<LogId>>,
 }
 
@@ -67,8 +67,36 @@ enum Missing {
 
 /// Reads the files of one WAL: their whole contents, in any order.
 ///
-/// Files without a valid header hold nothing: a file is taken into use only after its header is durable.
+/// Files without a valid header hold nothing: a file is taken into use only after its header is durable. Unless one holds a group
+/// that must stand behind such a header: then the header was there and is damaged, and with it the way to the file's groups is lost.
 pub fn scan(files: &[Bytes]) -> WalScan {
+    let mut found = scan_uses(files);
+    let is_lost = |group: &GroupHeader| match newest_use(files) {
+        // A crash may tear the header of a file that is used again: it holds groups of its earlier use, with lower LSNs.
+        Some(newest) => group.wal_id == newest.wal_id && group.lsn > found.last_lsn,
+        // The header that was being written is not the first of its WAL: another file then has one.
+        None => true,
+    };
+    let headless = files.iter().filter(|bytes| FileHeader::decode(bytes).is_err());
+    let lost = headless.flat_map(|bytes| group_headers(bytes)).any(|group| is_lost(&group));
+    if lost && !matches!(found.end, WalEnd::Corrupt(_)) {
+        found.end = WalEnd::Corrupt(Damage { lsn: found.last_lsn + 1, logs: None });
+    }
+    found
+}
+
+fn newest_use(files: &[Bytes]) -> Option<FileHeader> {
+    let headers = files.iter().filter_map(|bytes| FileHeader::decode(bytes).ok());
+    headers.max_by_key(|header| header.sequence)
+}
+
+/// The group headers that begin a block of `bytes`, whatever they are worth.
+fn group_headers(bytes: &[u8]) -> impl Iterator<Item = GroupHeader> {
+    bytes.chunks(BLOCK_BYTES).filter_map(|block| GroupHeader::decode(block).ok())
+}
+
+/// Reads the files that have a header.
+fn scan_uses(files: &[Bytes]) -> WalScan {
     let mut uses: Vec<(FileHeader, &Bytes)> =
         files.iter().filter_map(|bytes| Some((FileHeader::decode(bytes).ok()?, bytes))).collect();
     uses.sort_by_key(|(header, _)| header.sequence);
@@ -140,7 +168,10 @@ impl Reader {
             || later.iter().any(|(_, bytes)| self.is_named_durable(&bytes[BLOCK_BYTES.min(bytes.len())..]))
             || later.iter().any(|(header, _)| header.first_lsn > self.next_lsn);
         match (named_durable, missing) {
-            (true, Missing::Damaged(logs)) => WalEnd::Corrupt(Damage { lsn: self.next_lsn, logs }),
+            (true, Missing::Damaged(logs)) => {
+                let lost = logs.is_some().then(|| self.logs_from(position, file, later)).flatten();
+                WalEnd::Corrupt(Damage { lsn: self.next_lsn, logs: lost })
+            }
             (true, Missing::Absent) => WalEnd::Corrupt(Damage { lsn: self.next_lsn, logs: None }),
             (false, Missing::Damaged(_)) => WalEnd::Torn,
             (false, Missing::Absent) if is_blank(&file[position..]) => WalEnd::Clean,
@@ -148,12 +179,42 @@ impl Reader {
         }
     }
 
+    /// The logs of the damaged group at `position` and of the groups behind it, none of which is replayed; `None` when one cannot be
+    /// read.
+    fn logs_from(
+        &self,
+        position: usize,
+        file: &Bytes,
+        later: &[(FileHeader, &Bytes)],
+    ) -> Option<BTreeSet<LogId>> {
+        let mut logs = self.logs_of_groups(&file.slice(position..))?;
+        for (_, bytes) in later {
+            logs.extend(self.logs_of_groups(&bytes.slice(BLOCK_BYTES.min(bytes.len())..))?);
+        }
+        Some(logs)
+    }
+
+    fn logs_of_groups(&self, bytes: &Bytes) -> Option<BTreeSet<LogId>> {
+        let (mut logs, mut at) = (BTreeSet::new(), 0);
+        while at < bytes.len() {
+            let header = GroupHeader::decode(&bytes[at..]).ok();
+            let Some(header) =
+                header.filter(|group| group.wal_id == self.wal_id && group.lsn >= self.next_lsn)
+            else {
+                at += BLOCK_BYTES;
+                continue;
+            };
+            let body = at + GROUP_HEADER_BYTES;
+            let body = bytes.get(body..body.saturating_add(header.body_bytes as usize))?;
+            logs.extend(logs_of_frames(body, header.frames)?);
+            at += group_bytes(&header);
+        }
+        Some(logs)
+    }
+
     /// Whether a group at any block of `bytes` names the missing LSN durable.
     fn is_named_durable(&self, bytes: &[u8]) -> bool {
-        bytes.chunks(BLOCK_BYTES).any(|block| {
-            GroupHeader::decode(block)
-                .is_ok_and(|group| group.wal_id == self.wal_id && group.durable_lsn >= self.next_lsn)
-        })
+        group_headers(bytes).any(|group| group.wal_id == self.wal_id && group.durable_lsn >= self.next_lsn)
     }
 }
 
@@ -163,6 +224,17 @@ fn group_bytes(header: &GroupHeader) -> usize {
 
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().take(FILE_HEADER_BYTES.max(GROUP_HEADER_BYTES)).all(|&byte| byte == 0)
+}
+
+/// The logs that the frames of a group's body are of, damaged or not; `None` when a frame's header cannot be read.
+fn logs_of_frames(body: &[u8], count: u32) -> Option<BTreeSet<LogId>> {
+    let (mut logs, mut at) = (BTreeSet::new(), 0usize);
+    for _ in 0..count {
+        let header = FrameHeader::decode(body.get(at..)?).ok()?;
+        logs.insert(header.log);
+        at = at.saturating_add(FRAME_HEADER_BYTES).saturating_add(header.payload_bytes as usize);
+    }
+    Some(logs)
 }
 
 /// The good frames of a group's body and, if some are not, the logs that those belong to (`Some(None)`: nobody can say).
@@ -200,5 +272,118 @@ fn is_intact(header: &FrameHeader, payload: &[u8]) -> bool {
                 && headers_check(payload) == header.check
         }
         FrameKind::Extent | FrameKind::Truncate => crc32c::crc32c(payload) == header.check,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::group::{GroupBuilder, Placement};
+    use super::*;
+    use crate::batch::Offset;
+    use std::ops::Range;
+
+    const WAL: u64 = 7;
+    const FILE_BYTES: usize = 16 * BLOCK_BYTES;
+
+    /// A group of one frame: one block.
+    fn group(wal_id: u64, lsn: u64) -> Bytes {
+        let log = LogId { topic_id: [1; 16], partition: 0 };
+        let mut group = GroupBuilder::new(FRAME_HEADER_BYTES).unwrap();
+        group.truncate(Placement { log, segment_base: Offset(0), position: 0, next_offset: Offset(0) });
+        group.finish(wal_id, lsn)
+    }
+
+    /// Use number `sequence` of a file, with groups of `lsns`.
+    fn used(wal_id: u64, sequence: u64, lsns: Range<u64>) -> Vec<u8> {
+        let header = FileHeader { wal_id, sequence, first_lsn: lsns.start, file_bytes: FILE_BYTES as u64 };
+        let mut bytes = header.encode().to_vec();
+        bytes.resize(BLOCK_BYTES, 0);
+        lsns.for_each(|lsn| bytes.extend_from_slice(&group(wal_id, lsn)));
+        bytes.resize(FILE_BYTES, 0);
+        bytes
+    }
+
+    /// A group of a frame for each of these partitions.
+    fn group_of(lsn: u64, partitions: &[i32]) -> Bytes {
+        let mut group = GroupBuilder::new((FRAME_HEADER_BYTES + 4) * partitions.len()).unwrap();
+        for &partition in partitions {
+            let log = LogId { topic_id: [1; 16], partition };
+            let place = Placement { log, segment_base: Offset(0), position: 0, next_offset: Offset(0) };
+            group.extent(place, 0, b"rest");
+        }
+        group.finish(WAL, lsn)
+    }
+
+    #[test]
+    fn a_damaged_group_takes_with_it_the_logs_of_those_behind_it() {
+        let mut file = used(WAL, 1, 1..2);
+        let groups = [group_of(2, &[3, 4]), group_of(3, &[5]), group_of(4, &[3])];
+        for (number, bytes) in groups.iter().enumerate() {
+            file[(2 + number) * BLOCK_BYTES..][..bytes.len()].copy_from_slice(bytes);
+        }
+        // The payload of partition 3's frame in the first of them.
+        let payload_at = 2 * BLOCK_BYTES + GROUP_HEADER_BYTES + FRAME_HEADER_BYTES;
+        let intact = scan(&[file.clone().into()]);
+        assert_eq!((intact.last_lsn, intact.end), (4, WalEnd::Clean));
+        file[payload_at] ^= 1;
+        let WalEnd::Corrupt(damage) = scan(&[file.into()]).end else { panic!("durable, and damaged") };
+        assert_eq!(damage.lsn, 2);
+        let hit: Option<Vec<i32>> = damage.logs.map(|logs| logs.iter().map(|log| log.partition).collect());
+        assert_eq!(hit, Some(vec![3, 4, 5]), "all that were not replayed");
+    }
+
+    /// The same file with its first sector gone bad.
+    fn headless(mut file: Vec<u8>) -> Vec<u8> {
+        file[..512].fill(0xa5);
+        file
+    }
+
+    /// The highest LSN that counts, and how the WAL ends.
+    fn check(files: Vec<Vec<u8>>, last_lsn: u64, end: WalEnd) {
+        let files: Vec<Bytes> = files.into_iter().map(Bytes::from).collect();
+        let scanned = scan(&files);
+        assert_eq!((scanned.last_lsn, scanned.end), (last_lsn, end));
+    }
+
+    fn lost_from(lsn: u64) -> WalEnd {
+        WalEnd::Corrupt(Damage { lsn, logs: None })
+    }
+
+    #[test]
+    fn groups_behind_sound_headers_count() {
+        check(vec![], 0, WalEnd::Clean);
+        check(vec![used(WAL, 1, 1..4)], 3, WalEnd::Clean);
+        check(vec![used(WAL, 2, 16..18), used(WAL, 1, 1..16)], 17, WalEnd::Clean);
+    }
+
+    #[test]
+    fn groups_of_the_only_file_are_lost_with_its_header() {
+        check(vec![headless(used(WAL, 1, 1..4))], 0, lost_from(1));
+        check(vec![headless(used(WAL, 1, 1..4)), vec![0; FILE_BYTES]], 0, lost_from(1));
+    }
+
+    #[test]
+    fn groups_of_the_newest_file_are_lost_with_its_header() {
+        check(vec![used(WAL, 1, 1..16), headless(used(WAL, 2, 16..17))], 15, lost_from(16));
+    }
+
+    #[test]
+    fn a_group_after_the_first_counts_as_lost_too() {
+        let mut file = headless(used(WAL, 1, 1..5));
+        file[BLOCK_BYTES..3 * BLOCK_BYTES].fill(0xa5);
+        check(vec![file], 0, lost_from(1));
+    }
+
+    #[test]
+    fn a_torn_header_of_a_file_without_groups_is_harmless() {
+        check(vec![headless(vec![0; FILE_BYTES])], 0, WalEnd::Clean);
+        check(vec![used(WAL, 1, 1..16), headless(used(WAL, 2, 16..16))], 15, WalEnd::Clean);
+    }
+
+    #[test]
+    fn a_torn_header_of_a_file_used_again_is_harmless() {
+        check(vec![headless(used(WAL, 1, 1..16)), used(WAL, 2, 16..31)], 30, WalEnd::Clean);
+        let others = headless(used(WAL + 1, 1, 90..95));
+        check(vec![others, used(WAL, 2, 16..31)], 30, WalEnd::Clean);
     }
 }

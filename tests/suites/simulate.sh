@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Many lives of simulated stores and brokers, released. CI lives its share in the unit suite.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+case ${1:-} in
+  --full) ;;
+  *) echo "usage: tests/suites/simulate.sh --full" >&2; exit 2 ;;
+esac
+simulate() {
+  cargo run --quiet --release --locked --package hayate-tests --bin simulate -- "$@"
+}
+simulate store 0..10000
+simulate broker 0..3000
