@@ -127,18 +127,26 @@ impl LogInner {
 
     /// The segment's file, made if it is not there yet: durable under its name before anything relies on it.
     pub(crate) async fn segment_file(&self, base: Offset) -> Result<File, StorageError> {
-        if let Some(file) = self.state.borrow().segment(base).and_then(|segment| segment.file.clone()) {
+        let (known, durable_pos) = {
+            let state = self.state.borrow();
+            state.segment(base).map_or((None, 0), |segment| (segment.file.clone(), segment.durable_pos))
+        };
+        if let Some(file) = known {
             return Ok(file);
         }
         let path = self.segment_path(base, FileKind::Log);
         let disk = &self.shared.disk;
         let file = if disk.exists(&path).await? {
             disk.open(&path, OpenMode::ReadWrite).await?
+        } else if durable_pos > 0 {
+            return Err(StorageError::Corrupt(format!("{} is gone", path.display())));
         } else {
-            let file = disk.open(&path, OpenMode::CreateNew).await?;
-            disk.sync_dir(&self.folder).await?;
-            file
+            disk.open(&path, OpenMode::CreateNew).await?
         };
+        // A killed process may have made the file and left its name to a crash.
+        if durable_pos == 0 {
+            disk.sync_dir(&self.folder).await?;
+        }
         if let Some(segment) = self.state.borrow_mut().segment_mut(base) {
             segment.file = Some(file.clone());
         }

@@ -75,10 +75,10 @@ fn path_of(folder: &Path, base: Offset, kind: FileKind) -> PathBuf {
 
 async fn open_segment(context: &Context<'_>, folder: &Path, base: Offset) -> Result<File, StorageError> {
     let path = path_of(folder, base, FileKind::Log);
-    if context.disk.exists(&path).await? {
-        return Ok(context.disk.open(&path, OpenMode::ReadWrite).await?);
-    }
-    let file = context.disk.open(&path, OpenMode::CreateNew).await?;
+    let known = context.disk.exists(&path).await?;
+    let mode = if known { OpenMode::ReadWrite } else { OpenMode::CreateNew };
+    let file = context.disk.open(&path, mode).await?;
+    // Also where it was there: a killed process may have made it and left its name to a crash.
     context.disk.sync_dir(folder).await?;
     Ok(file)
 }
