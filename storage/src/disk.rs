@@ -20,6 +20,7 @@ pub use mem::AlignedBuf;
 
 use bytes::Bytes;
 use hayate_rt::Rt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -134,7 +135,7 @@ impl Disk {
     ///
     /// # Errors
     /// [`DiskError::Unavailable`] when the kernel refuses.
-    pub fn hold(&self, file: &std::fs::File) -> Result<(), DiskError> {
+    pub fn hold(&self, file: BorrowedFd<'_>) -> Result<(), DiskError> {
         match &self.inner {
             DiskInner::Kernel(disk) => disk.hold(file),
             // A simulated crash ends what is under way by itself.

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub struct FolderLock {
 
 impl FolderLock {
     /// For the rings that write into the folder: see [`Disk::hold`](hayate_storage::disk::Disk::hold).
-    pub fn file(&self) -> &File {
-        &self.file
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -17,6 +17,7 @@ use bytes::{Buf, Bytes};
 use hayate_rt::Rt;
 use ring::{Done, Op, Request, Ring, WriteSync};
 use std::cell::Cell;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl KernelDisk {
         Ok(KernelDisk { rt: rt.clone(), ring: Ring::new(rt)?, dsync_bytes_max })
     }
 
-    pub(crate) fn hold(&self, file: &std::fs::File) -> Result<(), DiskError> {
+    pub(crate) fn hold(&self, file: BorrowedFd<'_>) -> Result<(), DiskError> {
         self.ring.hold(file)
     }
 

@@ -127,7 +127,7 @@ fn a_start_that_a_full_disk_kept_from_the_checkpoint_is_stored_by_the_next_call(
         node.device.set_capacity(None);
         store.run_retention().await;
         assert_eq!(bases(&log), [4]);
-        assert!(node.files().await.iter().all(|name| *name >= segment(4)[..20].to_owned()));
+        assert!(node.files().await.iter().all(|name| name.as_str() >= &segment(4)[..20]));
     });
 }
 
@@ -161,7 +161,7 @@ fn files_of_expired_segments_go_when_the_log_is_opened() {
         }
         let (_store, log) = node.open_log(None).await;
         assert_eq!(bases(&log), [2, 4]);
-        assert!(node.files().await.iter().all(|name| *name >= segment(2)[..20].to_owned()));
+        assert!(node.files().await.iter().all(|name| name.as_str() >= &segment(2)[..20]));
     });
 }
 

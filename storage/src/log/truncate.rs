@@ -50,7 +50,7 @@ impl Log {
             state.start = state.start.max(offset.min(state.end));
             state.start
         };
-        if to > inner.state.borrow().stored.start {
+        if to > inner.state.borrow().stored.start || inner.state.borrow().awaits_checkpoint() {
             inner.shared.write_checkpoint().await?;
             inner.state.borrow_mut().epochs.truncate_from_start(to);
         }
@@ -216,6 +216,13 @@ impl LogInner {
 }
 
 impl LogState {
+    /// Whether segments before the start could go if the checkpoint on disk were newer.
+    fn awaits_checkpoint(&self) -> bool {
+        let next_ends = self.segments.get(1).is_some_and(|next| next.base <= self.start);
+        let first = self.segments.first().map_or(Offset::ZERO, |segment| segment.base);
+        next_ends && self.stored.end_segment <= first && first < self.accounted.segment
+    }
+
     /// How many segments end at or before the start that a checkpoint names, and may go.
     fn expired(&self) -> usize {
         let before = self.segments.iter().skip(1).take_while(|next| next.base <= self.stored.start).count();

@@ -17,7 +17,7 @@ use io_uring::{IoUring, opcode};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -221,7 +221,7 @@ impl Ring {
     }
 
     /// Registers `file`: the kernel lets go of a ring's files only when it has finished the ring's last request.
-    pub(super) fn hold(&self, file: &std::fs::File) -> Result<(), DiskError> {
+    pub(super) fn hold(&self, file: BorrowedFd<'_>) -> Result<(), DiskError> {
         let state = self.shared.state.borrow();
         let registered = state.ring.submitter().register_files(&[file.as_raw_fd()]);
         registered.map_err(|error| unavailable("to register the data folder's lock with io_uring", &error))
