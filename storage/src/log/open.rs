@@ -81,10 +81,10 @@ impl LogInner {
         let folder = shared.config.data_dir.join(spec.partition.folder_name());
         let now_ms = shared.rt.wall_ms();
         let start = start.bounded();
-        let segments = list_segments(shared, &folder, &start, now_ms).await?;
+        let failed = damage(shared, &folder).await?;
+        let segments = list_segments(shared, &folder, &start, now_ms, failed.is_some()).await?;
         let mut epochs = read_epochs(shared, &folder).await?;
         epochs.truncate_from_end(start.end.offset);
-        let failed = damage(shared, &folder).await?;
         let producers = decode_producers(shared, &start, &folder)?;
         let state = LogState {
             config: spec.config,
@@ -194,12 +194,15 @@ async fn list_segments(
     folder: &Path,
     start: &LogStart,
     now_ms: i64,
+    is_damaged: bool,
 ) -> Result<Vec<Segment>, StorageError> {
     let mut segments = Vec::new();
     let entries = shared.disk.list(folder).await?;
     for entry in &entries {
         let FileName::Segment(file) = FileName::parse(&entry.name) else { continue };
-        if file.stage != FileStage::Live {
+        // Of a damaged log every byte is kept, for whoever restores it.
+        let is_behind = file.base_offset >= start.end.segment;
+        if file.stage != FileStage::Live || (is_damaged && is_behind) {
             continue;
         }
         let path = folder.join(&entry.name);
@@ -223,7 +226,7 @@ async fn list_segments(
     }
     drop_expired(&mut segments, start);
     let first = segments.first().map_or(start.end.segment, |segment| segment.base);
-    if first <= start.start {
+    if first <= start.start && !is_damaged {
         remove_expired(shared, folder, &entries, first).await?;
     }
     let mut active = Segment::stored(start.end.segment, start.end.pos, Stage::Active, now_ms);

@@ -106,7 +106,8 @@ impl Store {
         let shared = &self.shared;
         shared.check()?;
         shared.closing.set(true);
-        let logs = self.logs();
+        // One that is damaged stays as it is, and keeps the others from nothing.
+        let logs: Vec<Log> = self.logs().into_iter().filter(|log| log.failure().is_none()).collect();
         for log in &logs {
             log.flush().await?;
         }
