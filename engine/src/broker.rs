@@ -8,9 +8,11 @@
 
 mod controller;
 mod error;
+mod folder;
 mod gate;
 mod metadata_log;
 mod options;
+mod progress;
 mod startup;
 
 pub use controller::METADATA_VERSIONS;
@@ -28,12 +30,14 @@ use crate::shard::panics::vital_future;
 use crate::shard::router::Router;
 use crate::shard::view::ClusterView;
 use controller::ControllerService;
+use folder::FolderHealth;
 use gate::Gate;
 use hayate_net::socket::{Listener, Network};
 use hayate_rt::mailbox::{Ports, Publisher, mesh};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::disk::Disk;
 use hayate_storage::store::Store;
+use progress::ProgressLog;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +53,7 @@ pub struct ShardParts {
     appends: Ports<PartitionCall, PartitionAnswer>,
     control: Ports<ControlCall, ControlAnswer>,
     views: Arc<Publisher<ClusterView>>,
+    folder: Arc<FolderHealth>,
     opened: Arc<Gate>,
     drained: Arc<Gate>,
 }
@@ -70,6 +75,7 @@ pub fn shard_parts(options: &BrokerOptions, shards: u16) -> Vec<ShardParts> {
         placement: Arc::new(Placement::new(shards)),
     };
     let views = Arc::new(Publisher::new(Arc::new(nothing)));
+    let folder = Arc::new(FolderHealth::new());
     let (opened, drained) = (Gate::new(count), Gate::new(count));
     let partitions = mesh(count, options.mailbox_credits);
     let appends = mesh(count, options.mailbox_credits);
@@ -81,6 +87,7 @@ pub fn shard_parts(options: &BrokerOptions, shards: u16) -> Vec<ShardParts> {
         appends,
         control,
         views: views.clone(),
+        folder: folder.clone(),
         opened: opened.clone(),
         drained: drained.clone(),
     };
@@ -123,7 +130,9 @@ pub async fn start_shard(
     let defaults = Arc::new(options.topic_defaults.clone());
     let specs = log_specs(&view, &owner, &defaults);
     let config = options.store_config(parts.id, parts.shards);
-    let store = Store::open(rt.clone(), disk.clone(), config, specs).await?;
+    let mut progress = ProgressLog::new(&rt);
+    let mut opened = |done, of| _ = progress.tell("opening logs", done, of);
+    let store = Store::open_telling(rt.clone(), disk.clone(), config, specs, &mut opened).await?;
     owner.set_store(store.clone());
     let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), defaults));
     follower.apply(&view).await;
@@ -137,6 +146,9 @@ pub async fn start_shard(
     parts.opened.pass().await;
     let listener = network.listen(options.listen)?;
     let metadata_store = service.as_ref().map(ControllerService::metadata_store);
+    for store in metadata_store.iter().chain([&store]) {
+        parts.folder.share(&rt, store);
+    }
     if let Some(service) = service {
         let serving = service.serve(shard.clone(), parts.control.inbox);
         rt.spawn(Queue::Coordination, vital_future(serving)).detach();

@@ -7,6 +7,7 @@ pub mod config;
 pub mod disk;
 pub mod epochs;
 pub mod error;
+pub mod foreign;
 pub mod index;
 pub mod log;
 pub mod mutants;

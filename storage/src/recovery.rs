@@ -28,14 +28,28 @@ use std::rc::Rc;
 /// The file that marks a log as damaged, in its folder. Whoever has restored the data removes it.
 pub const DAMAGE_MARK: &str = "hayate.damaged";
 
+/// What recovery is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecoveryStage {
+    /// Reading the files of a shard's WAL.
+    ReadingWal,
+    /// Finishing the logs that it speaks of.
+    Replaying,
+}
+
 /// How far recovery is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveryProgress {
-    /// Logs done.
+    /// With what.
+    pub stage: RecoveryStage,
+    /// Files or logs done.
     pub done: usize,
-    /// Logs to do.
+    /// Files or logs to do, of one shard.
     pub of: usize,
 }
+
+/// Whoever hears of it.
+type Progress<'a> = dyn FnMut(RecoveryProgress) + 'a;
 
 /// What recovery found.
 #[derive(Clone, Debug, Default)]
@@ -75,19 +89,23 @@ pub async fn recover(
     let mut damaged = false;
     for folder in folders.iter().filter(|entry| entry.is_dir && !entry.name.ends_with(DONE_SUFFIX)) {
         report.clean = false;
-        let old = OldWal::read(&context, wal.join(&folder.name)).await?;
+        let old = OldWal::read(&context, wal.join(&folder.name), progress).await?;
         damaged |= context.recover_wal(&old, &mut checkpoint, &mut report, progress).await?;
     }
     finish(&context, &checkpoint, &names, damaged, report.clean).await?;
     Ok(report)
 }
 
-async fn read_files(context: &Context<'_>, folder: &Path) -> Result<Vec<Bytes>, StorageError> {
+async fn read_files(
+    context: &Context<'_>,
+    folder: &Path,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<Bytes>, StorageError> {
+    let mut entries = context.disk.list(folder).await?;
+    entries.retain(|entry| !entry.is_dir && entry.name.ends_with(".wal"));
     let mut files = Vec::new();
-    for entry in context.disk.list(folder).await? {
-        if entry.is_dir || !entry.name.ends_with(".wal") {
-            continue;
-        }
+    for entry in &entries {
+        progress(RecoveryProgress { stage: RecoveryStage::ReadingWal, done: files.len(), of: entries.len() });
         let file = context.disk.open(folder.join(&entry.name), OpenMode::Read).await?;
         files.push(file.read_at(0, entry.len_bytes as usize).await?);
     }
@@ -105,8 +123,12 @@ struct OldWal {
 }
 
 impl OldWal {
-    async fn read(context: &Context<'_>, folder: PathBuf) -> Result<OldWal, StorageError> {
-        let files = read_files(context, &folder).await?;
+    async fn read(
+        context: &Context<'_>,
+        folder: PathBuf,
+        progress: &mut Progress<'_>,
+    ) -> Result<OldWal, StorageError> {
+        let files = read_files(context, &folder, progress).await?;
         let guarded = read_guard(context, folder.join(GUARD_FILE)).await?;
         let interrupted = read_guard(context, folder.join(RECOVERY_GUARD_FILE)).await?;
         Ok(OldWal { folder, files, guarded, interrupted })
@@ -159,7 +181,7 @@ impl Context<'_> {
         old: &OldWal,
         checkpoint: &mut Checkpoint,
         report: &mut RecoveryReport,
-        progress: &mut dyn FnMut(RecoveryProgress),
+        progress: &mut Progress<'_>,
     ) -> Result<bool, StorageError> {
         let scanned = scan(&old.files);
         let guarded: Vec<Guarded> = old.guarded.iter().chain(&old.interrupted).cloned().collect();
@@ -183,7 +205,7 @@ impl Context<'_> {
         let mut guard = None;
         let pauses = first.len();
         for (done, (id, plan)) in first.into_iter().chain(rest).enumerate() {
-            progress(RecoveryProgress { done, of });
+            progress(RecoveryProgress { stage: RecoveryStage::Replaying, done, of });
             // A log without a folder was deleted.
             let Some(partition) = known.get(id) else { continue };
             if let Some(what) = &plan.damage {

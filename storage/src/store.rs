@@ -131,6 +131,8 @@ pub(crate) struct Shared {
     /// The writer and the materialiser end.
     stopped: Cell<bool>,
     failed: RefCell<Option<Rc<DiskError>>>,
+    /// `failed` was set.
+    failure: Notify,
 }
 
 impl Shared {
@@ -182,7 +184,8 @@ impl Shared {
         self.work.notify();
     }
 
-    /// Takes the whole log folder offline: an IO error leaves it unknown what is on disk, so nothing is retried.
+    /// Takes this store's part of the log folder offline: an IO error leaves it unknown what is on disk, so nothing is retried. Whoever
+    /// waits for [`Store::failed`] tells the folder's other stores.
     pub(crate) fn fail(&self, error: &StorageError) {
         let cause = match error {
             StorageError::Disk(cause) | StorageError::Offline(cause) => cause.clone(),
@@ -205,6 +208,7 @@ impl Shared {
         self.freed.notify();
         self.work.notify();
         self.pressure.notify();
+        self.failure.notify();
     }
 
     /// What took the folder offline when it was no call of the disk.
@@ -273,6 +277,22 @@ impl Store {
             self.shared.count_stall();
             freed.await;
         }
+    }
+
+    /// Resolves with the cause when the disk has taken this store offline.
+    pub async fn failed(&self) -> DiskError {
+        loop {
+            let failure = self.shared.failure.notified();
+            if let Some(cause) = &*self.shared.failed.borrow() {
+                return DiskError::clone(cause);
+            }
+            failure.await;
+        }
+    }
+
+    /// Takes this store offline for what befell another one in the same folder. Once is enough; the first cause stays.
+    pub fn fail(&self, cause: &DiskError) {
+        self.shared.fail(&StorageError::Disk(Rc::new(cause.clone())));
     }
 
     /// What was counted since the store was opened.

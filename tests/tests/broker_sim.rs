@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hayate_engine::broker::BrokerOptions;
 use hayate_net::error::ErrorCode;
 use hayate_rt::{Queue, Rt};
+use hayate_storage::disk::sim::FaultPlan;
 use hayate_tests::broker_sim::{Bench, CLIENT, HOUR, MUST_REACH, records_of, run_seed, values};
 use hayate_tests::campaign::Campaign;
 use std::future::Future;
@@ -316,6 +317,34 @@ fn a_full_disk_refuses_records_and_takes_them_again_when_there_is_space() {
 #[test]
 fn a_full_disk_refuses_small_records_too_and_takes_them_again() {
     check_full_disk(20_000);
+}
+
+#[test]
+fn a_failed_write_of_one_shard_takes_the_whole_folder_offline_until_a_restart() {
+    check(2, |bench| async move {
+        let running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("fragile", 4).await;
+        client.produce(&topic, 0, &["before"]).await.unwrap();
+        let broken = FaultPlan { write_errors_per_million: 1_000_000, ..FaultPlan::default() };
+        bench.disk.set_plan(broken);
+        assert_eq!(client.produce(&topic, 0, &["lost"]).await, Err(ErrorCode::KafkaStorageError));
+        bench.disk.set_plan(FaultPlan::default());
+        Rt::sim(bench.sim.node(CLIENT)).sleep(Duration::from_millis(10)).await;
+        for partition in 0..4 {
+            let refused = client.produce(&topic, partition, &["x"]).await;
+            assert_eq!(refused, Err(ErrorCode::KafkaStorageError), "partition {partition}");
+        }
+        assert!(bench.try_stop(running).await.is_err(), "no clean stop");
+        bench.kill();
+        bench.start().await;
+        let mut client = bench.client().await;
+        let fetched = client.fetch(&topic, &[(0, 0)], 1, 0).await;
+        assert_eq!(values(&fetched, 0)[0], "before");
+        for partition in 0..4 {
+            assert!(client.produce(&topic, partition, &["after"]).await.is_ok(), "partition {partition}");
+        }
+    });
 }
 
 #[test]

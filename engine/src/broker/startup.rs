@@ -3,6 +3,7 @@
 
 use super::controller::{ControllerService, METADATA_VERSIONS};
 use super::metadata_log::{self, MetadataLog};
+use super::progress::ProgressLog;
 use super::{BrokerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
@@ -16,8 +17,9 @@ use hayate_rt::{Queue, Rt};
 use hayate_storage::checkpoint::meta_properties::META_PROPERTIES_BYTES_MAX;
 use hayate_storage::checkpoint::{META_PROPERTIES, MetaProperties};
 use hayate_storage::disk::Disk;
+use hayate_storage::foreign::{is_of_data_folder, name_foreign};
 use hayate_storage::names::{FolderMark, FolderName};
-use hayate_storage::recovery::{RecoveryProgress, RecoveryReport, recover};
+use hayate_storage::recovery::{RecoveryProgress, RecoveryReport, RecoveryStage, recover};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -34,7 +36,9 @@ pub(super) async fn first_shard(
 ) -> Result<ControllerService, StartError> {
     disk.create_dir_all(&options.data_dir).await?;
     let identity = identity(rt, disk, options).await?;
-    let report = recover(rt, disk, &options.data_dir, &mut log_progress).await?;
+    let mut progress = ProgressLog::new(rt);
+    let mut recovering = |now: RecoveryProgress| _ = progress.tell(stage_of(&now), now.done, now.of);
+    let report = recover(rt, disk, &options.data_dir, &mut recovering).await?;
     log_report(&report);
     let (log, loaded) = MetadataLog::open(rt, disk, options).await?;
     let quorum = Quorum::new(options.node_id, loaded, rt.random_u64())?;
@@ -91,10 +95,10 @@ fn fresh_id(rt: &Rt) -> String {
     topic_id_to_text(Uuid::from_bytes(rt.uuid()))
 }
 
-fn log_progress(progress: RecoveryProgress) {
-    if progress.of > 0 && progress.done.is_multiple_of((progress.of / 20).max(1)) {
-        let percent = progress.done * 100 / progress.of;
-        tracing::info!(percent, done = progress.done, of = progress.of, "recovering logs");
+fn stage_of(progress: &RecoveryProgress) -> &'static str {
+    match progress.stage {
+        RecoveryStage::ReadingWal => "reading the write-ahead logs",
+        RecoveryStage::Replaying => "recovering logs",
     }
 }
 
@@ -182,7 +186,9 @@ async fn set_strays_aside(
     image: &MetadataImage,
 ) -> Result<(), StartError> {
     let mut moved = false;
-    for entry in disk.list(&options.data_dir).await? {
+    let entries = disk.list(&options.data_dir).await?;
+    name_foreign(&options.data_dir, &entries, is_of_data_folder);
+    for entry in entries {
         let FolderName::Partition(partition) = FolderName::parse(&entry.name) else { continue };
         let known = image.topic(&partition.topic);
         let known = known.is_some_and(|topic| topic.partitions.contains_key(&partition.partition));

@@ -9,6 +9,7 @@ use crate::chunk::block_ceil;
 use crate::disk::{DirEntry, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
+use crate::foreign::{is_of_log, name_foreign};
 use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
 use crate::names::{FileKind, FileName, FileStage, FolderMark, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use crate::producers::ProducerState;
@@ -198,6 +199,7 @@ async fn list_segments(
 ) -> Result<Vec<Segment>, StorageError> {
     let mut segments = Vec::new();
     let entries = shared.disk.list(folder).await?;
+    name_foreign(folder, &entries, is_of_log);
     for entry in &entries {
         let FileName::Segment(file) = FileName::parse(&entry.name) else { continue };
         // Of a damaged log every byte is kept, for whoever restores it.

@@ -27,13 +27,29 @@ impl Store {
         config: StoreConfig,
         logs: Vec<LogSpec>,
     ) -> Result<Store, StorageError> {
+        Store::open_telling(rt, disk, config, logs, &mut |_, _| ()).await
+    }
+
+    /// As [`Store::open`]; `progress` hears how many logs are open, of how many.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_telling(
+        rt: Rt,
+        disk: Disk,
+        config: StoreConfig,
+        logs: Vec<LogSpec>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Store, StorageError> {
         disk.create_dir_all(&config.data_dir).await?;
         let (checkpoint, _) = checkpoint::load(&disk, &config.data_dir).await?;
         let folder = config.data_dir.join(WAL_FOLDER).join(shard_folder(config.shard));
         let wal = WalFiles::create(&disk, &folder, rt.random_u64(), config.wal).await?;
         let guard = TailGuard::create(&disk, &folder.join(GUARD_FILE)).await?;
         let shared = Rc::new(Shared::new(rt, disk, config, wal, guard, checkpoint.generation));
-        for spec in logs {
+        let of = logs.len();
+        for (done, spec) in logs.into_iter().enumerate() {
+            progress(done, of);
             let id = LogId { topic_id: spec.topic_id, partition: spec.partition.partition };
             let partition = spec.partition.clone();
             let log = match checkpoint.entries.get(&id) {
@@ -195,6 +211,7 @@ impl Shared {
             closing: Cell::new(false),
             stopped: Cell::new(false),
             failed: RefCell::new(None),
+            failure: Notify::default(),
         }
     }
 }
