@@ -3,7 +3,7 @@
 //! This thread and those of HTTP and of signals are no shards: they may block. What happens elsewhere reaches this thread
 //! as an [`Event`]. The shards' own work begins in `hayate_engine::broker`.
 
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use hayate_engine::broker::{RunningShard, ShardParts, shard_parts, start_shard};
 use hayate_engine::cli::{self, Command, Sources};
 use hayate_engine::config::{Config, Given, Origin, properties};
@@ -26,6 +26,8 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_FAILED: u8 = 1;
 /// Memory of the runtime's own arena, of which nothing here makes use: the least that it takes.
 const ARENA_BYTES: usize = 64 << 10;
+/// Unpinned threads of each shard for what may block: one for what is computed, the rest for the disk.
+const HELPER_THREADS: usize = 2;
 /// How long open requests may take once the broker stops.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often a shard publishes its figures.
@@ -276,7 +278,10 @@ impl ShardThread {
     fn run(self) {
         let _bomb = AbortOnPanic;
         let placement = self.core.map_or(Placement::Unbound, Placement::Fixed);
-        let builder = LocalExecutorBuilder::new(placement).io_memory(ARENA_BYTES).spin_before_park(self.spin);
+        let builder = LocalExecutorBuilder::new(placement)
+            .io_memory(ARENA_BYTES)
+            .spin_before_park(self.spin)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(HELPER_THREADS));
         let (shard, events) = (self.number, self.events.clone());
         let event = match builder.make() {
             Ok(executor) => executor.run(self.serve()),

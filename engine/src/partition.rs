@@ -6,6 +6,7 @@
 //! `Partition`.
 
 mod append;
+pub mod judge;
 mod read;
 mod settings;
 pub mod topic_config;

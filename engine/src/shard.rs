@@ -13,6 +13,7 @@ pub mod owner;
 pub mod panics;
 pub mod router;
 pub mod sessions;
+pub mod settings;
 pub mod view;
 
 use crate::api::Served;
@@ -33,6 +34,7 @@ use interrupt::Interrupt;
 use owner::{Owner, Started};
 use router::Router;
 use sessions::SessionCache;
+use settings::TopicSettings;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -99,6 +101,8 @@ pub struct Shard {
     pub connections: Connections,
     /// Its fetch sessions.
     pub sessions: RefCell<SessionCache>,
+    /// What its topics are set to.
+    pub settings: TopicSettings,
     /// Its memory for requests.
     pub budget: Rc<Budget>,
     /// What it sent.
@@ -127,6 +131,7 @@ impl Shard {
             rt,
             served: Served::new(),
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
+            settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Budget::new(options.receive_bytes_per_shard(shards)),
             options,
             owner,

@@ -6,6 +6,8 @@ use crate::producers::ProducerError;
 use std::fmt;
 use std::rc::Rc;
 
+/// `UNKNOWN_SERVER_ERROR`
+const UNKNOWN_SERVER_ERROR: i16 = -1;
 /// `OFFSET_OUT_OF_RANGE`
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 /// `CORRUPT_MESSAGE`
@@ -144,6 +146,11 @@ pub enum ReadError {
         /// Where it stands in its segment.
         position: u64,
     },
+    /// Unpacking the batch panicked: a defect of ours, or a batch that found one.
+    Undecodable {
+        /// Where it stands in its segment.
+        position: u64,
+    },
     /// The log cannot be read.
     Storage(StorageError),
 }
@@ -154,6 +161,7 @@ impl ReadError {
         match self {
             ReadError::OutOfRange { .. } => OFFSET_OUT_OF_RANGE,
             ReadError::Corrupt { .. } => CORRUPT_MESSAGE,
+            ReadError::Undecodable { .. } => UNKNOWN_SERVER_ERROR,
             ReadError::Storage(error) => error.code(),
         }
     }
@@ -179,6 +187,12 @@ impl fmt::Display for ReadError {
             }
             ReadError::Corrupt { position } => {
                 write!(f, "the batch at position {position} of its segment is damaged")
+            }
+            ReadError::Undecodable { position } => {
+                write!(
+                    f,
+                    "unpacking the batch at position {position} of its segment failed; please report it"
+                )
             }
             ReadError::Storage(error) => error.fmt(f),
         }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
 
 use crate::clock::MonoTime;
+use crate::notify::Lock;
 use crate::random::Prng;
 use crate::spawn::{Overruns, Queue, TASK_TIME_MAX};
 use glommio::{Latency, Shares, TaskQueueHandle};
@@ -23,6 +24,8 @@ pub struct KernelRt {
     coordination: TaskQueueHandle,
     background: TaskQueueHandle,
     watch: Rc<TaskWatch>,
+    /// Held while something is computed away from the thread.
+    computing: Lock,
 }
 
 /// The tasks of one executor that kept its thread for too long at a time.
@@ -91,6 +94,7 @@ impl KernelRt {
             coordination: queue(1000, "coordination"),
             background: queue(100, "background"),
             watch: Rc::default(),
+            computing: Lock::default(),
         }
     }
 
@@ -120,6 +124,11 @@ impl KernelRt {
 
     pub(crate) async fn offload<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
         glommio::executor().spawn_blocking(work).await
+    }
+
+    pub(crate) async fn compute<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
+        let _computing = self.computing.acquire().await;
+        self.offload(work).await
     }
 
     pub(crate) fn spawn<T: 'static>(

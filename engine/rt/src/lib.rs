@@ -18,7 +18,7 @@ pub mod timer;
 
 pub use clock::MonoTime;
 pub use collections::{DetHashMap, DetHashSet};
-pub use spawn::{Queue, Task};
+pub use spawn::{Queue, Task, WorkPanicked};
 
 use std::rc::Rc;
 

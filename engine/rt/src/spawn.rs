@@ -2,6 +2,7 @@
 
 use crate::{Inner, Rt};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -29,6 +30,10 @@ pub struct Overruns {
     /// The longest.
     pub longest: Duration,
 }
+
+/// Computing away from the shard's thread panicked; the panic hook has already told where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkPanicked;
 
 /// A running task. Dropping it cancels it at its next suspension point; [`Task::detach`] lets it run on.
 #[must_use = "dropping a task cancels it: await it, keep it or detach it"]
@@ -94,7 +99,7 @@ impl Rt {
         }
     }
 
-    /// Runs `work`, which may block or burn CPU for long, off the shard's thread.
+    /// Runs `work`, which may block, off the shard's thread.
     ///
     /// The simulator runs it inline, between two suspension points.
     ///
@@ -108,6 +113,23 @@ impl Rt {
                 crate::sim::yield_once().await;
                 work()
             }
+        }
+    }
+
+    /// Runs `work`, which may burn CPU and memory for long, off the shard's thread. One at a time a shard: the others wait, and the
+    /// disk's offloaded work does not.
+    ///
+    /// # Errors
+    /// [`WorkPanicked`] when it does; nothing else is harmed.
+    pub async fn compute<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, WorkPanicked> {
+        let work = move || catch_unwind(AssertUnwindSafe(work)).map_err(|_| WorkPanicked);
+        match &self.inner {
+            Inner::Kernel(rt) => rt.compute(work).await,
+            #[cfg(feature = "sim")]
+            Inner::Sim(_) => self.offload(work).await,
         }
     }
 }
@@ -131,6 +153,21 @@ mod tests {
             rt.spawn(Queue::Foreground, burn).await;
             assert_eq!(rt.overruns().count, before + 1);
             assert!(rt.overruns().longest > TASK_TIME_MAX);
+        });
+    }
+
+    #[test]
+    fn what_is_computed_comes_back_and_its_panic_harms_nobody() {
+        glommio::LocalExecutor::default().run(async {
+            let rt = Rt::kernel();
+            let before = rt.overruns().count;
+            let here = std::thread::current().id();
+            let there = rt.compute(move || std::thread::current().id()).await;
+            assert!(there.is_ok_and(|there| there != here));
+            let panics = || assert!(std::hint::black_box(false), "this panic belongs to the test");
+            assert_eq!(rt.compute(panics).await, Err(WorkPanicked));
+            assert_eq!(rt.compute(|| 7).await, Ok(7), "the next one runs");
+            assert_eq!(rt.overruns().count, before);
         });
     }
 }

@@ -1,5 +1,6 @@
 //! DescribeCluster (KIP-700): the brokers and who controls them.
 
+use super::topics::CLUSTER_OPERATIONS;
 use super::{RequestContext, text};
 use bytes::Bytes;
 use hayate_net::conn::Answer;
@@ -36,9 +37,12 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
             .with_is_fenced(broker.fenced);
         Some(described)
     });
-    let response = DescribeClusterResponse::default()
+    let mut response = DescribeClusterResponse::default()
         .with_cluster_id(text(view.image.cluster_id()))
         .with_controller_id(BrokerId(view.image.controller().unwrap_or(-1)))
         .with_brokers(brokers.collect());
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+    }
     context.answer(&response)
 }

@@ -83,7 +83,9 @@ fn targets(
         if is_replica {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        Ok((route, FetchPart { key: route.key, from: request::fetch_from(wanted, isolation) }))
+        let counted_bytes_max = u64::try_from(wanted.max_bytes).unwrap_or(0).max(1);
+        let from = request::fetch_from(wanted, isolation);
+        Ok((route, FetchPart { key: route.key, from, counted_bytes_max }))
     };
     session.wanted().iter().map(target).collect()
 }
@@ -102,7 +104,7 @@ async fn wait_for_enough(
         let patient = is_patient(context, deadline);
         let probes =
             probe_all(context, targets, bounds, patient.then_some((slot, shards.len() as u64))).await;
-        let decision = plan::decide(&probes, bounds);
+        let decision = plan::decide(targets, &probes, bounds);
         if !patient || decision == Decision::Answer {
             return probes;
         }

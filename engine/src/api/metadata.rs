@@ -1,7 +1,7 @@
 //! Metadata: brokers, topics and who leads their partitions; topics that are asked for and missing are created where that
 //! is allowed. After Kafka's `KafkaApis.handleTopicMetadataRequest`.
 
-use super::topics::{INTERNAL_TOPICS, topic_name};
+use super::topics::{CLUSTER_OPERATIONS, INTERNAL_TOPICS, TOPIC_OPERATIONS, topic_name};
 use super::{RequestContext, text};
 use crate::metadata::controller::{Command, CreateTopics, NewTopic, Reply};
 use crate::metadata::image::{PartitionImage, TopicImage};
@@ -33,7 +33,9 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let version = context.version();
     // Below version 4 the client cannot say, and creation is allowed.
     let may_create = version < 4 || request.allow_auto_topic_creation;
-    let topics = match wanted(request, version) {
+    let tell_of_cluster = request.include_cluster_authorized_operations;
+    let tell_of_topics = request.include_topic_authorized_operations;
+    let mut topics = match wanted(request, version) {
         None => {
             return context
                 .answer(&MetadataResponse::default().with_error_code(ErrorCode::InvalidRequest.code()));
@@ -42,12 +44,19 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
         Some(Wanted::Ids(ids)) => by_id(&context.shard.view(), &ids),
         Some(Wanted::Names(names)) => by_name(&context, names, may_create).await,
     };
+    if tell_of_topics {
+        let found = topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::None.code());
+        found.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+    }
     let view = context.shard.view();
-    let response = MetadataResponse::default()
+    let mut response = MetadataResponse::default()
         .with_brokers(brokers(&view))
         .with_cluster_id(Some(text(view.image.cluster_id())))
         .with_controller_id(BrokerId(view.image.controller().unwrap_or(-1)))
         .with_topics(topics);
+    if tell_of_cluster {
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+    }
     context.answer(&response)
 }
 

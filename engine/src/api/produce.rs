@@ -2,7 +2,8 @@
 //! `acks` asks. After Kafka's `KafkaApis.handleProduceRequest`.
 
 use super::{Later, RequestContext, done, topics};
-use crate::partition::{AppendFailure, Durability};
+use crate::partition::judge::{Judged, is_large, judge, needs_judging};
+use crate::partition::{AppendFailure, Durability, PartitionSettings};
 use crate::shard::calls::{Append, AppendPart, AppendedAt, PartitionCall};
 use crate::shard::router::{DispatchedGroups, Grouped, appended};
 use bytes::Bytes;
@@ -13,11 +14,12 @@ use hayate_net::wire::produce::{
     encode_response, parse,
 };
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// Where the outcome of one partition of the request comes from.
 enum Place {
     /// Decided here.
-    Refused(ErrorCode),
+    Refused(AppendFailure),
     /// From the owner.
     Sent,
 }
@@ -54,16 +56,23 @@ async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durabil
     let mut places = Vec::with_capacity(count);
     for topic in &mut request.topics {
         let found = topics::find(&view, &topic.topic);
+        let settings = found.ok().map(|topic| context.shard.settings.of(&view, topic)).unwrap_or_default();
         for partition in &mut topic.partitions {
             let records = partition.records.take();
             let route = found.and_then(|topic| view.route(topic, partition.index));
-            places.push(match (route, records) {
-                (Ok(route), Some(records)) => {
-                    groups.push(route.shard, places.len(), AppendPart { key: route.key, records });
+            let part = match (route, records) {
+                (Ok(route), Some(records)) => judge_early(context, &records, &settings).await.map(|judged| {
+                    (route.shard, AppendPart { key: route.key, records, judged: judged.map(Box::new) })
+                }),
+                (Ok(_), None) => Err(ErrorCode::InvalidRecord.into()),
+                (Err(code), _) => Err(code.into()),
+            };
+            places.push(match part {
+                Ok((shard, part)) => {
+                    groups.push(shard, places.len(), part);
                     Place::Sent
                 }
-                (Ok(_), None) => Place::Refused(ErrorCode::InvalidRecord),
-                (Err(code), _) => Place::Refused(code),
+                Err(failure) => Place::Refused(failure),
             });
         }
     }
@@ -74,11 +83,29 @@ async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durabil
     Sent { request, places, groups }
 }
 
+/// The verdict on records that must be looked at, before they go to their partition; later requests of the connection wait for it.
+async fn judge_early(
+    context: &RequestContext,
+    records: &Bytes,
+    settings: &Rc<PartitionSettings>,
+) -> Result<Option<Judged>, AppendFailure> {
+    let (version, now_ms) = (context.version(), context.shard.rt.wall_ms());
+    if !needs_judging(records, settings, version, now_ms) {
+        return Ok(None);
+    }
+    if !is_large(records, settings) {
+        return judge(records, settings, version, now_ms).map(Some);
+    }
+    let (records, settings) = (records.clone(), PartitionSettings::clone(settings));
+    let judging = context.shard.rt.compute(move || judge(&records, &settings, version, now_ms));
+    judging.await.unwrap_or_else(|panicked| panic!("judging records: {panicked:?}")).map(Some)
+}
+
 async fn finish(context: RequestContext, sent: Sent) -> Result<Answer, WireError> {
     let mut outcomes = sent.groups.collect(appended).await.into_iter();
     let mut places = sent.places.into_iter();
     let mut outcome = |index| match (places.next(), outcomes.next().flatten()) {
-        (Some(Place::Refused(code)), _) => PartitionOutcome::failed(index, code),
+        (Some(Place::Refused(failure)), _) => failed_outcome(index, failure),
         (_, Some(Ok(at))) => appended_outcome(index, &at),
         (_, Some(Err(failure))) => failed_outcome(index, failure),
         (_, None) => unreachable!("every partition was refused or sent"),

@@ -1,14 +1,10 @@
-//! Appending to a partition: Kafka's checks on what a producer sent, the rewriting that only Kafka's settings ask for,
-//! and what the producer's `acks` wait for.
+//! Appending to a partition what was judged good, and what the producer's `acks` wait for.
 
+use super::judge::{Judged, judge, needs_judging};
 use super::{Partition, PartitionState, code_of};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
-use hayate_storage::batch::compress::Level;
-use hayate_storage::batch::recompress::recompress;
-use hayate_storage::batch::validate::validate;
-use hayate_storage::batch::{BatchError, BatchHeader, Codec, Offset, ValidBatch};
-use hayate_storage::config::LogConfig;
+use hayate_storage::batch::{BatchError, Offset, ValidBatch};
 use hayate_storage::log::{Appended, FlushTicket};
 
 /// What a producer waits for.
@@ -87,6 +83,7 @@ impl From<BatchError> for AppendFailure {
     fn from(error: BatchError) -> AppendFailure {
         let record = match error {
             BatchError::NoKey { index } => Some(index),
+            BatchError::Timestamp { index, .. } => index,
             _ => None,
         };
         AppendFailure { code: code_of(error.code()), message: Some(words(&error)), record }
@@ -100,7 +97,7 @@ fn words(error: &BatchError) -> String {
             "The record batch size in the append is {batch_bytes} bytes which exceeds the maximum configured value \
              of {max_bytes}."
         ),
-        BatchError::Timestamp { timestamp_ms } => {
+        BatchError::Timestamp { timestamp_ms, .. } => {
             format!(
                 "Timestamp {timestamp_ms} of message is out of range, or the batch claims log append time."
             )
@@ -114,14 +111,17 @@ fn words(error: &BatchError) -> String {
 }
 
 impl Partition {
-    /// Judges the records of a produce request of `produce_version` and appends them. Does not wait: the order of calls
-    /// is the order of the log. As in Kafka, `min.insync.replicas` asks for no more than there are replicas: this node is enough.
+    /// Appends the records of a produce request of `produce_version`, judging them unless they were `judged` before. Does not wait: the
+    /// order of calls is the order of the log. As in Kafka, `min.insync.replicas` asks for no more than there are replicas: this node is
+    /// enough.
     ///
     /// # Errors
-    /// [`AppendFailure`]; nothing was appended then.
+    /// [`AppendFailure`]; nothing was appended then. Records that should have been judged before and were not, because the topic's settings
+    /// have just changed, are refused with an error that makes the producer send them again.
     pub fn append(
         &self,
         records: &Bytes,
+        judged: Option<&Judged>,
         produce_version: i16,
         now_ms: i64,
     ) -> Result<Appending, AppendFailure> {
@@ -130,18 +130,22 @@ impl Partition {
             return Err(ErrorCode::KafkaStorageError.into());
         }
         let settings = self.settings();
-        let valid = validate(records, &settings.rules(produce_version), now_ms)?;
-        if valid.header.is_transactional() {
+        let here;
+        let judged = match judged {
+            Some(judged) => judged,
+            None if needs_judging(records, &settings, produce_version, now_ms) => {
+                return Err(ErrorCode::NotLeaderOrFollower.into());
+            }
+            None => {
+                here = judge(records, &settings, produce_version, now_ms)?;
+                &here
+            }
+        };
+        if judged.valid.header.is_transactional() {
             // No transaction can be open: nobody coordinates them yet.
             return Err(ErrorCode::InvalidTxnState.into());
         }
-        let (appended, rewritten_bytes) = match valid.recompress {
-            None => (self.push(records, &valid)?, 0),
-            Some(codec) => {
-                let (rewritten, valid) = rewrite(records, valid, codec, &settings.log)?;
-                (self.push(&rewritten, &valid)?, rewritten.len())
-            }
-        };
+        let appended = self.push(&judged.records, &judged.valid)?;
         if settings.is_flush_relaxed() {
             self.progress();
         }
@@ -150,7 +154,7 @@ impl Partition {
             last_offset: appended.last_offset,
             log_append_time_ms: appended.log_append_time_ms,
             log_start_offset: appended.log_start_offset,
-            rewritten_bytes,
+            rewritten_bytes: judged.rewritten_bytes,
             ticket: appended.durable,
         })
     }
@@ -161,34 +165,5 @@ impl Partition {
             message: Some(error.to_string()),
             record: None,
         })
-    }
-}
-
-/// The batch in the topic's own codec. Its size is judged again, as Kafka does.
-fn rewrite(
-    records: &[u8],
-    valid: ValidBatch,
-    codec: Codec,
-    config: &LogConfig,
-) -> Result<(Bytes, ValidBatch), AppendFailure> {
-    let batch = &records[..valid.header.total_bytes()];
-    let cap_bytes = hayate_storage::batch::ProduceRules::default().unpacked_bytes_max;
-    let rewritten = recompress(batch, codec, level_of(codec, config), cap_bytes)
-        .map_err(|error| AppendFailure::from(BatchError::Records(error)))?;
-    let max_bytes = config.max_message_bytes as usize;
-    if rewritten.len() > max_bytes {
-        return Err(BatchError::TooLarge { batch_bytes: rewritten.len(), max_bytes }.into());
-    }
-    let header = BatchHeader::parse(&rewritten).map_err(|_| ErrorCode::UnknownServerError)?;
-    Ok((rewritten, ValidBatch { header, stamp: valid.stamp, recompress: None }))
-}
-
-/// The topic's compression level for a codec; codecs without levels ignore it.
-fn level_of(codec: Codec, config: &LogConfig) -> Level {
-    match codec {
-        Codec::Gzip if config.compression_gzip_level < 0 => Level::Default,
-        Codec::Gzip => Level::Exact(config.compression_gzip_level),
-        Codec::Zstd => Level::Exact(config.compression_zstd_level),
-        Codec::None | Codec::Snappy | Codec::Lz4 => Level::Default,
     }
 }

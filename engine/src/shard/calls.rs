@@ -4,6 +4,7 @@
 //! nobody; a handler of a coordinator call calls partitions only. That order is what keeps mailboxes free of deadlock.
 
 use crate::metadata::controller::{Command, Reply};
+use crate::partition::judge::Judged;
 use crate::partition::{AppendFailure, Durability, FetchFrom, Isolation, LookupTime, Probed, TimedOffset};
 use crate::placement::PartitionKey;
 use crate::purgatory::WakeSlot;
@@ -19,6 +20,8 @@ pub struct AppendPart {
     pub key: PartitionKey,
     /// The batch, as it came.
     pub records: Bytes,
+    /// The verdict on it, where the header alone does not tell.
+    pub judged: Option<Box<Judged>>,
 }
 
 /// What one produce request brings for the partitions of one shard.
@@ -50,6 +53,15 @@ pub struct FetchPart {
     pub key: PartitionKey,
     /// From where.
     pub from: FetchFrom,
+    /// The most bytes that it gives, 1 or more, as far as that counts towards the least bytes of the fetch.
+    pub counted_bytes_max: u64,
+}
+
+impl FetchPart {
+    /// What of the readable bytes counts towards the least bytes of the fetch: what it would get.
+    pub fn counted_bytes(&self, probed: &Probed) -> u64 {
+        probed.readable_bytes.min(self.counted_bytes_max)
+    }
 }
 
 /// Asks what a fetch could get now.

@@ -205,7 +205,7 @@ impl Owner {
             let one = |part: &super::calls::AppendPart| {
                 let partition = self.find(part.key)?;
                 let version = append.produce_version;
-                let appending = partition.append(&part.records, version, now_ms)?;
+                let appending = partition.append(&part.records, part.judged.as_deref(), version, now_ms)?;
                 self.count_appended(&appending, part.records.len());
                 Ok(appending)
             };
@@ -232,7 +232,8 @@ impl Owner {
         if let Some(order) = &probe.watch {
             let readable: u64 = outcomes
                 .iter()
-                .map(|outcome| outcome.as_ref().map_or(0, |probed| probed.readable_bytes))
+                .zip(&probe.parts)
+                .map(|(outcome, part)| outcome.as_ref().map_or(0, |probed| part.counted_bytes(probed)))
                 .sum();
             let settled = outcomes.iter().any(|outcome| match outcome {
                 Ok(probed) => probed.diverging.is_some(),

@@ -118,6 +118,8 @@ pub enum BatchError {
     /// A record's time is too far from the broker's, or the producer claims log-append time.
     Timestamp {
         timestamp_ms: i64,
+        /// Which record; `None` for the batch's greatest time.
+        index: Option<i32>,
     },
     /// A record without a key for a compacted topic.
     NoKey {
@@ -221,6 +223,15 @@ pub fn validate(records: &[u8], rules: &ProduceRules, now_ms: i64) -> Result<Val
     })
 }
 
+/// Whether [`validate`] would look at each record, or asks for them to be written anew: work whose size the producer decides, as compressed
+/// records unpack to far more than they take. Judges nothing: what cannot be parsed needs no records.
+#[must_use]
+pub fn needs_records(records: &[u8], rules: &ProduceRules, now_ms: i64) -> bool {
+    let Ok(header) = BatchHeader::parse(records) else { return false };
+    let recodes = rules.codec.is_some_and(|codec| header.codec() != Some(codec));
+    recodes || must_decode(&header, rules, now_ms)
+}
+
 /// The one batch of `records`, as `ProduceRequest.validateRecords` demands it.
 fn sole_batch(records: &[u8], rules: &ProduceRules) -> Result<BatchHeader, BatchError> {
     let first = next_batch(records)?.ok_or(BatchError::NoBatch)?;
@@ -304,9 +315,9 @@ struct Facts {
 
 fn check_header_times(header: &BatchHeader, rules: &ProduceRules, now_ms: i64) -> Result<(), BatchError> {
     if header.timestamp_type() == TimestampType::CreateTime {
-        check_time(header, rules, header.base_timestamp_ms, now_ms)?;
+        check_time(header, rules, header.base_timestamp_ms, now_ms, Some(0))?;
     }
-    check_time(header, rules, header.max_timestamp_ms, now_ms)
+    check_time(header, rules, header.max_timestamp_ms, now_ms, None)
 }
 
 /// Kafka's `validateTimestamp`, its wrapping arithmetic and its leniency towards a producer's log-append time included.
@@ -315,6 +326,7 @@ fn check_time(
     rules: &ProduceRules,
     timestamp_ms: i64,
     now_ms: i64,
+    index: Option<i32>,
 ) -> Result<(), BatchError> {
     let in_range = if rules.timestamp_type == TimestampType::CreateTime && timestamp_ms != NO_TIMESTAMP_MS {
         let behind_ms = now_ms.wrapping_sub(timestamp_ms);
@@ -322,7 +334,7 @@ fn check_time(
     } else {
         header.timestamp_type() == TimestampType::CreateTime
     };
-    if in_range { Ok(()) } else { Err(BatchError::Timestamp { timestamp_ms }) }
+    if in_range { Ok(()) } else { Err(BatchError::Timestamp { timestamp_ms, index }) }
 }
 
 /// Looks at each record. As in Kafka, unreadable records outrank a wrong time, and that outranks a missing key.
@@ -341,7 +353,7 @@ fn check_records(
             no_key = no_key.and(Err(BatchError::NoKey { index }));
             continue;
         }
-        bad_time = bad_time.and(check_time(header, rules, record.timestamp_ms, now_ms));
+        bad_time = bad_time.and(check_time(header, rules, record.timestamp_ms, now_ms, Some(index)));
         facts.max_timestamp_ms = facts.max_timestamp_ms.max(record.timestamp_ms);
         facts.gapless &= record.offset == header.base_offset.plus(i64::from(index));
     }

@@ -3,7 +3,8 @@
 //! and cold ones only after their CRC was checked.
 
 use super::{Log, LogInner, LogState};
-use crate::batch::lookup::{first_at_or_after, offset_of_max_timestamp};
+use crate::batch::lookup::{OffsetAtTime, first_at_or_after, offset_of_max_timestamp};
+use crate::batch::records::RecordsError;
 use crate::batch::{BatchHeader, BatchScan, LeaderEpoch, Offset, ScanEnd, scan::Checksums};
 use crate::disk::File;
 use crate::error::{ReadError, StorageError};
@@ -203,16 +204,12 @@ impl Log {
             };
             let Some(from) = from else { continue };
             let cursor = Cursor { segment: base, pos: u64::from(from.position) };
-            let found = inner.find_record(
-                cursor,
-                limit,
-                |header| header.max_timestamp_ms >= ts_ms,
-                |batch, header| {
-                    let start = inner.state.borrow().start;
-                    first_at_or_after(batch, header, ts_ms, start, LOOKUP_BYTES_MAX)
-                },
-            );
-            if let Some(found) = found.await? {
+            let wanted = |header: &BatchHeader| header.max_timestamp_ms >= ts_ms;
+            let start = inner.state.borrow().start;
+            let find = move |batch: &[u8], header: &BatchHeader| {
+                first_at_or_after(batch, header, ts_ms, start, LOOKUP_BYTES_MAX)
+            };
+            if let Some(found) = inner.find_record(cursor, limit, wanted, find).await? {
                 return Ok(Some(found));
             }
         }
@@ -379,17 +376,14 @@ impl LogInner {
         self.shared.rt.spawn(hayate_rt::Queue::Foreground, reading).detach();
     }
 
-    /// Looks through batches from the cursor to the end of its segment for a record that `find` finds.
+    /// Looks through batches from the cursor to the end of its segment for a record that `find` finds. What a batch unpacks to its
+    /// producer has decided: that happens off the shard's thread, and takes nothing with it when it goes wrong.
     async fn find_record(
         self: &Rc<Self>,
         mut cursor: Cursor,
         limit: Offset,
         wanted: impl Fn(&BatchHeader) -> bool,
-        find: impl Fn(
-            &[u8],
-            &BatchHeader,
-        )
-            -> Result<Option<crate::batch::lookup::OffsetAtTime>, crate::batch::records::RecordsError>,
+        find: impl Fn(&[u8], &BatchHeader) -> Result<Option<OffsetAtTime>, RecordsError> + Copy + Send + 'static,
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let segment = cursor.segment;
         while let Some(run) = self.next_run(&mut cursor, limit, COLD_READ_BYTES, true).await? {
@@ -398,7 +392,10 @@ impl LogInner {
             }
             for batch in BatchScan::new(&run.bytes, Checksums::Trust).filter(|batch| wanted(&batch.header)) {
                 let position = cursor.pos + batch.position as u64;
-                let found = find(batch.bytes, &batch.header).map_err(|_| ReadError::Corrupt { position })?;
+                let (bytes, header) = (run.bytes.slice_ref(batch.bytes), batch.header);
+                let found = self.shared.rt.compute(move || find(&bytes, &header)).await;
+                let found = found.map_err(|_| ReadError::Undecodable { position })?;
+                let found = found.map_err(|_| ReadError::Corrupt { position })?;
                 if let Some(found) = found.filter(|found| found.offset < limit) {
                     return Ok(Some(TimestampOffset {
                         timestamp_ms: found.timestamp_ms,

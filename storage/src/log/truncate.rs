@@ -75,7 +75,7 @@ impl LogInner {
         let found = self.batch_holding(offset).await;
         let (segment, pos, offset) = found.map_err(|error| match error {
             ReadError::Storage(error) => error,
-            ReadError::Corrupt { .. } | ReadError::OutOfRange { .. } => {
+            ReadError::Corrupt { .. } | ReadError::Undecodable { .. } | ReadError::OutOfRange { .. } => {
                 StorageError::Corrupt(error.to_string())
             }
         })?;

@@ -226,7 +226,8 @@ impl Client {
         Ok((Topic { name: topic.to_owned(), id: described.topic_id }, described.partitions.len()))
     }
 
-    fn produce_request(topic: &Topic, partition: i32, records: Bytes) -> ProduceRequest {
+    /// One partition's records.
+    pub fn produce_request(topic: &Topic, partition: i32, records: Bytes) -> ProduceRequest {
         Self::produce_in(13, topic, partition, records)
     }
 

@@ -107,7 +107,9 @@ impl Clients {
             }
             // The start moved, or the node is failing.
             Err(ReadError::OutOfRange { .. } | ReadError::Storage(_)) => Ok(()),
-            Err(error @ ReadError::Corrupt { .. }) => Err(Broken(format!("a read from {from}: {error}"))),
+            Err(error @ (ReadError::Corrupt { .. } | ReadError::Undecodable { .. })) => {
+                Err(Broken(format!("a read from {from}: {error}")))
+            }
         }
     }
 

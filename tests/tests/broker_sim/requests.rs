@@ -287,6 +287,27 @@ fn the_cluster_describes_itself() {
 }
 
 #[test]
+fn whoever_asks_is_told_what_he_may_do() {
+    check(1, |bench| async move {
+        let _running = bench.start().await;
+        let mut client = bench.client().await;
+        client.create_topic("open", 1).await;
+        let request = DescribeClusterRequest::default().with_endpoint_type(1);
+        let told = client.ask(2, &request.clone().with_include_cluster_authorized_operations(true)).await;
+        // What Kafka 4.2 answers without an authorizer.
+        assert_eq!(told.cluster_authorized_operations, 8096);
+        assert_eq!(client.ask(2, &request).await.cluster_authorized_operations, i32::MIN);
+        let request = MetadataRequest::default().with_topics(None);
+        let told = client.ask(12, &request.clone().with_include_topic_authorized_operations(true)).await;
+        assert_eq!(told.topics[0].topic_authorized_operations, 3576);
+        assert_eq!(client.ask(12, &request).await.topics[0].topic_authorized_operations, i32::MIN);
+        let request = MetadataRequest::default().with_topics(None);
+        let told = client.ask(10, &request.with_include_cluster_authorized_operations(true)).await;
+        assert_eq!(told.cluster_authorized_operations, 8096);
+    });
+}
+
+#[test]
 fn configurations_are_checked_shown_and_obeyed() {
     check(2, |bench| async move {
         let _running = bench.start().await;
@@ -359,6 +380,50 @@ fn a_topic_with_its_own_codec_or_clock_gets_its_batches_rewritten() {
             assert_eq!(header.timestamp_type(), hayate_storage::batch::TimestampType::LogAppendTime);
         },
     );
+}
+
+#[test]
+fn records_that_must_be_looked_at_keep_the_order_of_their_connection() {
+    check_with(
+        2,
+        |options| {
+            options.topic_defaults.log.compression_type =
+                hayate_storage::config::CompressionType::Broker(hayate_storage::batch::Codec::Zstd);
+        },
+        |bench| async move {
+            let _running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = client.create_topic("recoded", 2).await;
+            for number in 0..20 {
+                client.send_produce(&topic, number % 2, &[&number.to_string()]).await;
+            }
+            for number in 0..20 {
+                assert_eq!(client.receive_produce().await, Ok(number / 2));
+            }
+            let fetched = client.fetch(&topic, &[(0, 0), (1, 0)], 1, 0).await;
+            for partition in 0..2 {
+                let expected: Vec<_> =
+                    (0..20).filter(|n| n % 2 == partition).map(|n| n.to_string()).collect();
+                assert_eq!(values(&fetched, partition), expected);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_record_of_the_wrong_time_is_named() {
+    check(1, |bench| async move {
+        let _running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("clocked", 1).await;
+        let far = 1 << 60;
+        let batch =
+            BatchBuilder::new().record(T0, None, Some(b"good")).record(far, None, Some(b"bad")).build();
+        let response = client.ask(13, &Client::produce_request(&topic, 0, batch)).await;
+        let refused = &response.responses[0].partition_responses[0];
+        assert_eq!(checked(refused.error_code), Err(ErrorCode::InvalidTimestamp));
+        assert_eq!(refused.record_errors.iter().map(|error| error.batch_index).collect::<Vec<_>>(), [1]);
+    });
 }
 
 /// Sends every version of a kind, and expects an answer each time.

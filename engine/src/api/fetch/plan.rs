@@ -1,5 +1,6 @@
 //! The decisions of a fetch, pure: whether what is readable is enough, and how many bytes each partition may give.
 
+use super::Target;
 use super::request::Bounds;
 use crate::partition::Probed;
 use crate::shard::sessions::{SessionKey, Wanted};
@@ -15,13 +16,16 @@ pub(super) enum Decision {
 }
 
 /// Kafka answers at once when nothing is asked for, when something went wrong or diverges, or when enough is there.
-pub(super) fn decide(probes: &[Result<Probed, ErrorCode>], bounds: &Bounds) -> Decision {
+pub(super) fn decide(targets: &[Target], probes: &[Result<Probed, ErrorCode>], bounds: &Bounds) -> Decision {
     let disturbed = probes.iter().any(|probe| match probe {
         Ok(probed) => probed.diverging.is_some(),
         Err(_) => true,
     });
-    let readable: u64 =
-        probes.iter().map(|probe| probe.as_ref().map_or(0, |probed| probed.readable_bytes)).sum();
+    let counted = |(target, probe): (&Target, &Result<Probed, ErrorCode>)| match (target, probe) {
+        (Ok((_, part)), Ok(probed)) => part.counted_bytes(probed),
+        _ => 0,
+    };
+    let readable: u64 = targets.iter().zip(probes).map(counted).sum();
     if probes.is_empty() || disturbed || readable >= bounds.min_bytes {
         Decision::Answer
     } else {
@@ -71,8 +75,11 @@ impl Budgets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partition::Isolation;
+    use crate::partition::{FetchFrom, Isolation};
+    use crate::placement::{PartitionKey, ShardId};
+    use crate::shard::calls::FetchPart;
     use crate::shard::sessions::SessionTopic;
+    use crate::shard::view::Route;
     use hayate_storage::batch::{LeaderEpoch, Offset};
     use std::time::Duration;
     use uuid::Uuid;
@@ -106,19 +113,43 @@ mod tests {
         budgets.iter().map(|budget| budget.map(|budget| (budget.max_bytes, budget.at_least_one))).collect()
     }
 
+    fn target(counted_bytes_max: u64) -> Target {
+        let key = PartitionKey { topic_id: Uuid::nil(), partition: 0 };
+        let from = FetchFrom {
+            offset: Offset(0),
+            current_epoch: None,
+            last_fetched_epoch: None,
+            isolation: Isolation::Uncommitted,
+        };
+        Ok((Route { shard: ShardId::FIRST, key }, FetchPart { key, from, counted_bytes_max }))
+    }
+
+    /// Decides on partitions that may give up to 1,000 bytes each.
+    fn decided(probes: &[Result<Probed, ErrorCode>], min_bytes: u64) -> Decision {
+        let targets: Vec<_> = probes.iter().map(|_| target(1000)).collect();
+        decide(&targets, probes, &bounds(min_bytes))
+    }
+
     #[test]
     fn enough_is_answered_and_too_little_waits() {
-        assert_eq!(decide(&[readable(40), readable(60)], &bounds(100)), Decision::Answer);
-        assert_eq!(decide(&[readable(40), readable(59)], &bounds(100)), Decision::Wait);
-        assert_eq!(decide(&[readable(0)], &bounds(0)), Decision::Answer);
-        assert_eq!(decide(&[], &bounds(100)), Decision::Answer);
+        assert_eq!(decided(&[readable(40), readable(60)], 100), Decision::Answer);
+        assert_eq!(decided(&[readable(40), readable(59)], 100), Decision::Wait);
+        assert_eq!(decided(&[readable(0)], 0), Decision::Answer);
+        assert_eq!(decided(&[], 100), Decision::Answer);
+    }
+
+    #[test]
+    fn what_a_partition_may_not_give_does_not_count() {
+        let probes = [readable(500), readable(500)];
+        assert_eq!(decide(&[target(40), target(60)], &probes, &bounds(100)), Decision::Answer);
+        assert_eq!(decide(&[target(40), target(59)], &probes, &bounds(100)), Decision::Wait);
     }
 
     #[test]
     fn what_went_wrong_is_answered_at_once() {
-        assert_eq!(decide(&[readable(0), Err(ErrorCode::OffsetOutOfRange)], &bounds(1)), Decision::Answer);
+        assert_eq!(decided(&[readable(0), Err(ErrorCode::OffsetOutOfRange)], 1), Decision::Answer);
         let diverging = Probed { diverging: Some((LeaderEpoch(1), Offset(2))), ..readable(0).unwrap() };
-        assert_eq!(decide(&[Ok(diverging)], &bounds(1)), Decision::Answer);
+        assert_eq!(decided(&[Ok(diverging)], 1), Decision::Answer);
     }
 
     #[test]
