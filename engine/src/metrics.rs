@@ -161,6 +161,10 @@ pub struct ShardMetrics {
     pub receive_stalls: Counter,
     /// Bytes of receive buffers that are held.
     pub receive_buffer_bytes: Gauge,
+    /// Times that somebody waited because the budget of answers was spent.
+    pub answer_stalls: Counter,
+    /// Bytes that answers on their way hold.
+    pub answer_bytes: Gauge,
     /// Panics that took one connection with them.
     pub contained_panics: Counter,
     /// Tasks that kept the thread for longer than [`TASK_TIME_MAX`](hayate_rt::spawn::TASK_TIME_MAX).

@@ -21,7 +21,7 @@ use crate::broker::BrokerOptions;
 use crate::metadata::controller::PRODUCER_ID_BLOCK_LEN;
 use crate::metrics::{CloseCause, ShardMetrics};
 use crate::placement::ShardId;
-use budget::Budget;
+use budget::{Budget, Pool};
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use connection::Connection;
 use hayate_net::send::SendCounters;
@@ -104,7 +104,9 @@ pub struct Shard {
     /// What its topics are set to.
     pub settings: TopicSettings,
     /// Its memory for requests.
-    pub budget: Rc<Budget>,
+    pub budget: Budget,
+    /// Its memory for answers on their way.
+    pub answers: Rc<Pool>,
     /// What it sent.
     pub sent: SendCounters,
     /// What it counts.
@@ -133,6 +135,7 @@ impl Shard {
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Budget::new(options.receive_bytes_per_shard(shards)),
+            answers: Pool::new(options.answer_bytes_per_shard(shards)),
             options,
             owner,
             router,

@@ -19,7 +19,8 @@ pub enum Answer {
 }
 
 impl Answer {
-    fn bytes(&self) -> usize {
+    /// How many bytes are to be sent.
+    pub fn bytes(&self) -> usize {
         match self {
             Answer::Frame(rope) => rope.iter().map(Bytes::len).sum(),
             Answer::Silence | Answer::Close => 0,

@@ -376,6 +376,38 @@ fn a_small_memory_budget_slows_clients_down_and_stops_none() {
 }
 
 #[test]
+fn readers_that_take_nothing_hold_no_more_than_their_budget_and_are_cut_when_others_wait() {
+    // A pool of 1 MiB for answers.
+    let small = |options: &mut BrokerOptions| options.memory_budget_bytes = 1;
+    check_with(1, small, |bench| async move {
+        let running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("heavy", 1).await;
+        for _ in 0..6 {
+            client.produce(&topic, 0, &[&"x".repeat(200_000)]).await.unwrap();
+        }
+        let mut lazy = Vec::new();
+        for _ in 0..12 {
+            let mut reader = bench.client().await;
+            for _ in 0..4 {
+                reader.send_fetch(&topic, &[(0, 0)], 1, 0).await;
+            }
+            lazy.push(reader);
+        }
+        let rt = Rt::sim(bench.sim.node(CLIENT));
+        rt.sleep(Duration::from_secs(1)).await;
+        let answers = &running[0].shard.answers;
+        assert!(answers.stalls() > 0, "the pool was felt");
+        assert!(answers.used_bytes() <= 2 << 20, "{} bytes are held", answers.used_bytes());
+        let fetched = rt.timeout(Duration::from_secs(300), client.fetch(&topic, &[(0, 0)], 1, 0)).await;
+        assert!(!values(&fetched.expect("those who take nothing are cut"), 0).is_empty());
+        drop(lazy);
+        rt.sleep(Duration::from_secs(1)).await;
+        assert_eq!(answers.used_bytes(), 0);
+    });
+}
+
+#[test]
 fn a_stop_answers_what_is_open() {
     check(2, |bench| async move {
         let running = bench.start().await;

@@ -35,7 +35,9 @@ pub(super) fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireE
     let Some(isolation) = Isolation::from_level(request.isolation_level) else {
         return Ok(done(answer_error(&context, ErrorCode::InvalidRequest)));
     };
-    let bounds = Bounds::of(&request, &context.shard.options, isolation);
+    // Two answers fit at a time, whatever they are asked to hold.
+    let bytes_max = context.shard.options.fetch_bytes_max.min(context.shard.answers.limit_bytes() / 2);
+    let bounds = Bounds::of(&request, bytes_max, isolation);
     let is_replica = request::is_replica(&request);
     let session = request::session_request(request, context.version());
     let begun = context.shard.sessions.borrow_mut().begin(session, context.begun);
@@ -56,6 +58,10 @@ async fn serve(
     // One answer with records is sent while the next is read: no connection holds more, however it pipelines.
     context.connection.turn(context.ticket).await;
     let budgets = Budgets::plan(session.wanted(), &probes, bounds.max_bytes);
+    let bytes = budgets.bytes(&probes);
+    if bytes > 0 && !context.connection.acquire_answer(context.ticket, bytes).await {
+        return Ok(Answer::Close);
+    }
     let reads = read_all(&context, &targets, &budgets).await;
     let answers = assemble(&session, probes, reads, bounds.max_bytes, bounds.isolation);
     let (rt, now) = (&context.shard.rt, context.shard.rt.now());

@@ -105,6 +105,11 @@ impl BrokerOptions {
         (self.memory_budget_bytes / shards.max(1) / 4).max(RECEIVE_BYTES_MIN)
     }
 
+    /// A shard's part of the memory, for answers on their way.
+    pub fn answer_bytes_per_shard(&self, shards: usize) -> usize {
+        (self.memory_budget_bytes / shards.max(1) / 8).max(RECEIVE_BYTES_MIN)
+    }
+
     /// `log.segment.delete.delay.ms`: how long after its deletion a partition's folder is kept.
     pub(super) fn delete_delay(&self) -> Duration {
         Duration::from_millis(self.topic_defaults.log.file_delete_delay_ms.unsigned_abs())

@@ -38,7 +38,7 @@ pub struct Metrics {
 type CounterFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 type GaugeFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Gauge);
 
-const COUNTERS: [CounterFamily; 12] = [
+const COUNTERS: [CounterFamily; 13] = [
     (
         "hayate_connections_opened_total",
         "Connections accepted (Kafka: kafka.server:type=socket-server-metrics connection-creation-total).",
@@ -81,6 +81,11 @@ const COUNTERS: [CounterFamily; 12] = [
         |shard| &shard.receive_stalls,
     ),
     (
+        "hayate_answer_stalls_total",
+        "Times that a fetch or a socket waited because answers on their way had spent their budget. No counterpart in Kafka.",
+        |shard| &shard.answer_stalls,
+    ),
+    (
         "hayate_contained_panics_total",
         "Panics that closed one connection. No counterpart in Kafka.",
         |shard| &shard.contained_panics,
@@ -104,11 +109,16 @@ const COUNTERS: [CounterFamily; 12] = [
     ),
 ];
 
-const GAUGES: [GaugeFamily; 5] = [
+const GAUGES: [GaugeFamily; 6] = [
     (
         "hayate_receive_buffer_bytes",
         "Bytes that receive buffers hold (Kafka: kafka.network:type=SocketServer,name=MemoryPoolUsed).",
         |shard| &shard.receive_buffer_bytes,
+    ),
+    (
+        "hayate_answer_bytes",
+        "Bytes that answers hold until their peers have taken them (Kafka: kafka.network:type=RequestChannel,name=ResponseQueueSize).",
+        |shard| &shard.answer_bytes,
     ),
     (
         "hayate_waiting_fetches",

@@ -15,6 +15,8 @@ pub fn sample(shard: &Shard, store: &Store, metrics: &ShardMetrics) {
     metrics.sent_bytes.reach(shard.sent.bytes());
     metrics.receive_stalls.reach(shard.budget.stalls());
     metrics.receive_buffer_bytes.set(shard.budget.used_bytes() as u64);
+    metrics.answer_stalls.reach(shard.answers.stalls());
+    metrics.answer_bytes.set(shard.answers.used_bytes() as u64);
     let sessions = shard.sessions.borrow();
     metrics.fetch_sessions.set(sessions.len() as u64);
     metrics.evicted_fetch_sessions.reach(sessions.evicted());

@@ -89,3 +89,60 @@ fn level_of(codec: Codec, config: &LogConfig) -> Level {
         Codec::None | Codec::Snappy | Codec::Lz4 => Level::Default,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hayate_storage::batch::BatchBuilder;
+    use hayate_storage::config::CompressionType;
+
+    const NOW_MS: i64 = 1_767_225_600_000;
+
+    fn batch(codec: Codec, bytes: usize) -> Bytes {
+        BatchBuilder::new().codec(codec).record(NOW_MS, Some(b"k"), Some(&vec![b'v'; bytes])).build()
+    }
+
+    fn settings(adjust: impl FnOnce(&mut LogConfig)) -> PartitionSettings {
+        let mut settings = PartitionSettings::default();
+        adjust(&mut settings.log);
+        settings
+    }
+
+    #[test]
+    fn only_what_the_header_does_not_tell_is_looked_at_and_only_the_costly_elsewhere() {
+        let plain = settings(|_| ());
+        let zstd = settings(|log| log.compression_type = CompressionType::Broker(Codec::Zstd));
+        let compacted = settings(|log| log.cleanup_policy.compact = true);
+        for (case, settings, codec, bytes, looked_at, elsewhere) in [
+            ("as it came", &plain, Codec::Lz4, 100, false, true),
+            ("plain", &plain, Codec::None, 100, false, false),
+            ("in its codec already", &zstd, Codec::Zstd, 100, false, true),
+            ("to be written anew", &zstd, Codec::None, 100, true, true),
+            ("keys looked at", &compacted, Codec::None, 100, true, false),
+            ("many keys looked at", &compacted, Codec::None, SMALL_BYTES_MAX, true, true),
+            ("packed keys looked at", &compacted, Codec::Snappy, 100, true, true),
+        ] {
+            let batch = batch(codec, bytes);
+            assert_eq!(needs_judging(&batch, settings, 13, NOW_MS), looked_at, "{case}");
+            assert_eq!(is_large(&batch, settings), elsewhere, "{case}");
+        }
+        assert!(needs_judging(&batch(Codec::None, 1), &plain, 13, 0), "a time that is in doubt");
+        assert!(!needs_judging(b"no batch", &zstd, 13, NOW_MS));
+    }
+
+    #[test]
+    fn what_is_written_anew_says_so_and_must_not_outgrow_the_topics_limit() {
+        let zstd = settings(|log| log.compression_type = CompressionType::Broker(Codec::Zstd));
+        let judged = judge(&batch(Codec::None, 5000), &zstd, 13, NOW_MS).unwrap();
+        assert_eq!(judged.rewritten_bytes, judged.records.len());
+        assert_eq!(judged.valid.header.codec(), Some(Codec::Zstd));
+        let unpacked = settings(|log| {
+            log.compression_type = CompressionType::Broker(Codec::None);
+            log.max_message_bytes = 1000;
+        });
+        let refused = judge(&batch(Codec::Zstd, 5000), &unpacked, 13, NOW_MS).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::MessageTooLarge);
+        let kept = judge(&batch(Codec::Lz4, 500), &settings(|_| ()), 13, NOW_MS).unwrap();
+        assert_eq!(kept.rewritten_bytes, 0);
+    }
+}

@@ -1,4 +1,5 @@
-//! A shard's budget for receive buffers: when it is spent, sockets are not read until requests are done.
+//! A shard's memory for what connections hold: requests being received and served, and answers on their way. When it is spent, sockets
+//! are not read until some of it is given back.
 //!
 //! Small requests have a part of their own, so that they pass large ones that wait; among the large ones the first come is the first
 //! served, so that none starves. What is larger than its part goes alone.
@@ -14,99 +15,101 @@ const SMALL_BYTES_MAX: usize = 64 << 10;
 const SMALL_SHARE: usize = 4;
 
 /// Bytes that may be held, and that are.
-pub struct Budget {
-    small: Part,
-    large: Part,
-    stalls: Cell<u64>,
-}
-
-struct Part {
+pub struct Pool {
     limit_bytes: usize,
     used_bytes: Cell<usize>,
     /// Numbers of those that wait; the lowest is next.
     waiting: RefCell<BTreeSet<u64>>,
     next_number: Cell<u64>,
+    stalls: Cell<u64>,
     freed: Notify,
+}
+
+/// The pools of the requests of a shard.
+pub struct Budget {
+    small: Rc<Pool>,
+    large: Rc<Pool>,
 }
 
 /// Bytes held; given back when dropped.
 pub struct Charge {
-    budget: Rc<Budget>,
+    pool: Rc<Pool>,
     bytes: usize,
 }
 
 /// A place in the queue; given up when dropped.
 struct Place<'a> {
-    part: &'a Part,
+    pool: &'a Pool,
     number: u64,
 }
 
-impl Part {
-    fn new(limit_bytes: usize) -> Part {
-        let (used_bytes, next_number) = (Cell::new(0), Cell::new(0));
-        Part { limit_bytes, used_bytes, waiting: RefCell::default(), next_number, freed: Notify::default() }
+impl Pool {
+    /// Nothing is held yet.
+    pub fn new(limit_bytes: usize) -> Rc<Pool> {
+        Rc::new(Pool {
+            limit_bytes,
+            used_bytes: Cell::new(0),
+            waiting: RefCell::default(),
+            next_number: Cell::new(0),
+            stalls: Cell::new(0),
+            freed: Notify::default(),
+        })
     }
 
     fn queue(&self) -> Place<'_> {
         let number = self.next_number.replace(self.next_number.get() + 1);
         self.waiting.borrow_mut().insert(number);
-        Place { part: self, number }
+        Place { pool: self, number }
     }
 
     fn fits(&self, bytes: usize) -> bool {
         let used = self.used_bytes.get();
         used == 0 || used.saturating_add(bytes) <= self.limit_bytes
     }
-}
 
-impl Place<'_> {
-    fn is_next(&self) -> bool {
-        self.part.waiting.borrow().first() == Some(&self.number)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.part.waiting.borrow_mut().remove(&self.number);
-        self.part.freed.notify();
-    }
-}
-
-impl Budget {
-    /// Nothing is held yet.
-    pub fn new(limit_bytes: usize) -> Rc<Budget> {
-        let small = limit_bytes / SMALL_SHARE;
-        let (small, large) = (Part::new(small), Part::new(limit_bytes - small));
-        Rc::new(Budget { small, large, stalls: Cell::new(0) })
-    }
-
-    fn part(&self, bytes: usize) -> &Part {
-        if bytes <= SMALL_BYTES_MAX { &self.small } else { &self.large }
-    }
-
-    /// Waits until `bytes` fit and nobody of the kind came before.
+    /// Waits until `bytes` fit and nobody came before.
     pub async fn acquire(self: &Rc<Self>, bytes: usize) -> Charge {
-        let part = self.part(bytes);
-        let place = part.queue();
+        let place = self.queue();
         loop {
-            let freed = part.freed.notified();
-            if place.is_next() && part.fits(bytes) {
-                part.used_bytes.set(part.used_bytes.get() + bytes);
-                return Charge { budget: self.clone(), bytes };
+            let freed = self.freed.notified();
+            if place.is_next() && self.fits(bytes) {
+                return self.take(bytes);
             }
             self.stalls.set(self.stalls.get() + 1);
             freed.await;
         }
     }
 
-    /// Whether somebody waits for what others hold.
-    pub fn is_contended(&self) -> bool {
-        !self.small.waiting.borrow().is_empty() || !self.large.waiting.borrow().is_empty()
+    /// Takes `bytes` that are there already, beyond the limit if need be.
+    pub fn take(self: &Rc<Self>, bytes: usize) -> Charge {
+        self.used_bytes.set(self.used_bytes.get() + bytes);
+        Charge { pool: self.clone(), bytes }
+    }
+
+    /// Waits while more is held than may be.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if !self.is_overdrawn() {
+                return;
+            }
+            self.stalls.set(self.stalls.get() + 1);
+            freed.await;
+        }
+    }
+
+    fn is_overdrawn(&self) -> bool {
+        self.used_bytes.get() > self.limit_bytes
+    }
+
+    /// The most bytes that may be held.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
     }
 
     /// Bytes held now.
     pub fn used_bytes(&self) -> usize {
-        self.small.used_bytes.get() + self.large.used_bytes.get()
+        self.used_bytes.get()
     }
 
     /// How often somebody had to wait.
@@ -115,11 +118,61 @@ impl Budget {
     }
 }
 
+impl Place<'_> {
+    fn is_next(&self) -> bool {
+        self.pool.waiting.borrow().first() == Some(&self.number)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.pool.waiting.borrow_mut().remove(&self.number);
+        self.pool.freed.notify();
+    }
+}
+
+impl Budget {
+    /// Nothing is held yet.
+    pub fn new(limit_bytes: usize) -> Budget {
+        let small = limit_bytes / SMALL_SHARE;
+        Budget { small: Pool::new(small), large: Pool::new(limit_bytes - small) }
+    }
+
+    /// Waits until `bytes` fit and nobody of the kind came before.
+    pub async fn acquire(&self, bytes: usize) -> Charge {
+        let pool = if bytes <= SMALL_BYTES_MAX { &self.small } else { &self.large };
+        pool.acquire(bytes).await
+    }
+
+    /// Bytes held now.
+    pub fn used_bytes(&self) -> usize {
+        self.small.used_bytes() + self.large.used_bytes()
+    }
+
+    /// How often somebody had to wait.
+    pub fn stalls(&self) -> u64 {
+        self.small.stalls() + self.large.stalls()
+    }
+}
+
+impl Charge {
+    /// Whether somebody waits for what this and its like hold. Who waits for another pool has nothing of it.
+    pub fn is_wanted(&self) -> bool {
+        !self.pool.waiting.borrow().is_empty() || self.pool.is_overdrawn()
+    }
+
+    /// It turned out to be so many bytes.
+    pub fn correct(&mut self, bytes: usize) {
+        let pool = &self.pool;
+        pool.used_bytes.set(pool.used_bytes.get() - self.bytes + bytes);
+        self.bytes = bytes;
+        pool.freed.notify();
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
-        let part = self.budget.part(self.bytes);
-        part.used_bytes.set(part.used_bytes.get() - self.bytes);
-        part.freed.notify();
+        self.correct(0);
     }
 }
 
@@ -136,7 +189,7 @@ mod tests {
     fn what_does_not_fit_waits_in_its_order_and_small_ones_pass() {
         let sim = Sim::new(1);
         let rt = Rt::sim(sim.node(NodeId(1)));
-        let budget = Budget::new(1000 * KIB);
+        let budget = Rc::new(Budget::new(1000 * KIB));
         let shared = budget.clone();
         sim.run(Duration::from_secs(60), async move {
             let first = shared.acquire(600 * KIB).await;
@@ -148,34 +201,55 @@ mod tests {
                     order.borrow_mut().push(bytes);
                 })
             };
+            let small = shared.acquire(KIB).await;
             let oversized = waiting(5000 * KIB);
             rt.sleep(Duration::from_millis(1)).await;
             let behind = waiting(100 * KIB);
             waiting(KIB).await;
             rt.sleep(Duration::from_millis(1)).await;
             assert_eq!(*order.borrow(), [KIB], "the one that would fit does not overtake");
-            assert!(shared.is_contended());
-            drop(first);
+            assert!(first.is_wanted() && !small.is_wanted(), "nobody waits for what small ones hold");
+            drop((first, small));
             oversized.await;
             behind.await;
             assert_eq!(*order.borrow(), [KIB, 5000 * KIB, 100 * KIB]);
         })
         .unwrap();
         assert_eq!(budget.used_bytes(), 0);
-        assert!(budget.stalls() > 0 && !budget.is_contended());
+        assert!(budget.stalls() > 0);
     }
 
     #[test]
     fn whoever_gives_up_holds_nobody_up() {
         let sim = Sim::new(1);
         let rt = Rt::sim(sim.node(NodeId(1)));
-        let shared = Budget::new(1000 * KIB);
+        let shared = Rc::new(Budget::new(1000 * KIB));
         sim.run(Duration::from_secs(60), async move {
             let first = shared.acquire(600 * KIB).await;
             let gave_up = rt.timeout(Duration::from_millis(1), shared.acquire(700 * KIB)).await;
             assert!(gave_up.is_err());
             drop(shared.acquire(100 * KIB).await);
             drop(first);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_is_there_already_is_counted_and_keeps_others_from_coming() {
+        let sim = Sim::new(1);
+        let rt = Rt::sim(sim.node(NodeId(1)));
+        sim.run(Duration::from_secs(60), async move {
+            let pool = Pool::new(100);
+            let mut first = pool.take(90);
+            pool.room().await;
+            assert!(!first.is_wanted());
+            let second = pool.take(40);
+            assert!(first.is_wanted(), "more is held than may be");
+            assert!(rt.timeout(Duration::from_millis(1), pool.room()).await.is_err());
+            first.correct(60);
+            pool.room().await;
+            drop((first, second));
+            assert_eq!((pool.used_bytes(), pool.stalls()), (0, 1));
         })
         .unwrap();
     }

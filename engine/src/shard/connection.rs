@@ -6,7 +6,7 @@
 //! client. Everything that a request panics in, but for the code that owns durable state, ends this connection alone.
 
 use super::Shard;
-use super::budget::Charge;
+use super::budget::{Charge, Pool};
 use super::interrupt::Interrupt;
 use super::panics::{Contained, Panicked};
 use crate::api::{self, ApiSpec, Later, RequestContext};
@@ -42,6 +42,10 @@ const REQUESTS_PER_TURN: u64 = 8;
 const WRITE_BYTES: usize = 1 << 20;
 /// How long a peer may take to take so much: what it does not read stays in memory.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long it may take while others wait for that memory.
+const WRITE_TIME_CONTENDED: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const WRITE_LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a frame that has begun may take while others wait for the memory that it holds.
 const FRAME_TIME_CONTENDED: Duration = Duration::from_secs(10);
 /// How often that is looked at while nothing arrives.
@@ -107,9 +111,11 @@ pub struct Connection {
     cause: Cell<Option<CloseCause>>,
 }
 
-/// When a request came so far.
+/// When a request came so far, and what its answer holds.
 struct Progress {
     api_key: i16,
+    /// Memory of the answer, until it is sent.
+    charge: Option<Charge>,
     read: MonoTime,
     begun: MonoTime,
     done: MonoTime,
@@ -184,6 +190,25 @@ impl Connection {
                 return;
             }
             changed.await;
+        }
+    }
+
+    /// Waits for memory for the answer to that request; false when nobody will read it any more.
+    pub async fn acquire_answer(&self, ticket: Ticket, bytes: usize) -> bool {
+        let mut acquiring = pin!(self.shard.answers.acquire(bytes));
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            if self.cut.get() {
+                return false;
+            }
+            let charge = poll_fn(|cx| match acquiring.as_mut().poll(cx) {
+                Poll::Ready(charge) => Poll::Ready(Some(charge)),
+                Poll::Pending => changed.as_mut().poll(cx).map(|()| None),
+            });
+            if let Some(charge) = charge.await {
+                self.open.borrow_mut().note(ticket).charge = Some(charge);
+                return true;
+            }
         }
     }
 
@@ -268,7 +293,8 @@ impl Connection {
                 return false;
             }
             if self.open.borrow().has_room() {
-                return true;
+                // What answers take beyond their limit has to leave first.
+                return self.interrupt.unless(self.shard.answers.room()).await.is_some();
             }
             changed.await;
         }
@@ -293,15 +319,20 @@ impl Connection {
         let spec = api::spec_of(head)?;
         spec.check_frame_bytes(frame_bytes, request_bytes_max)?;
         let charge = self.shard.budget.acquire(spec.memory_bytes(frame_bytes)).await;
-        if !self.fill_in_time(received, LENGTH_BYTES + frame_bytes).await? {
+        if !self.fill_in_time(received, LENGTH_BYTES + frame_bytes, &charge).await? {
             return Ok(None);
         }
         self.last_frame_bytes.set(frame_bytes);
         Ok(take_frame(received, frame_bytes)?.map(|frame| (frame, spec, charge)))
     }
 
-    /// As [`Connection::fill`], for a frame that memory is held for: it is not waited for for ever while others want that memory.
-    async fn fill_in_time(&self, received: &mut BytesMut, bytes: usize) -> Result<bool, End> {
+    /// As [`Connection::fill`], for a frame that `charge` is held for: it is not waited for for ever while others want that memory.
+    async fn fill_in_time(
+        &self,
+        received: &mut BytesMut,
+        bytes: usize,
+        charge: &Charge,
+    ) -> Result<bool, End> {
         if received.len() >= bytes {
             return Ok(true);
         }
@@ -310,7 +341,7 @@ impl Connection {
             loop {
                 self.shard.rt.sleep(FRAME_LOOK_EVERY).await;
                 let took = self.shard.rt.now().since(began);
-                if took >= FRAME_TIME_CONTENDED && self.shard.budget.is_contended() {
+                if took >= FRAME_TIME_CONTENDED && charge.is_wanted() {
                     return Err(End::Slow);
                 }
             }
@@ -353,7 +384,7 @@ impl Connection {
         let frame_bytes = frame.len();
         let request = split_request(frame)?;
         let read = self.shard.rt.now();
-        let progress = Progress { api_key: spec.key, read, begun: read, done: read };
+        let progress = Progress { api_key: spec.key, charge: None, read, begun: read, done: read };
         let ticket = self.open.borrow_mut().begin(frame_bytes, progress);
         let context = RequestContext::new(self.clone(), ticket, spec, &request);
         let begun = Contained::new(api::begin(context, request.body)).await;
@@ -401,7 +432,9 @@ impl Connection {
 
     fn complete(&self, ticket: Ticket, answer: Answer) {
         let mut open = self.open.borrow_mut();
-        open.note(ticket).done = self.shard.rt.now();
+        let note = open.note(ticket);
+        note.done = self.shard.rt.now();
+        note.charge.get_or_insert_with(|| Pool::take(&self.shard.answers, 0)).correct(answer.bytes());
         let ready = open.complete(ticket, answer);
         drop(open);
         if ready {
@@ -421,7 +454,7 @@ impl Connection {
             if count > 0 {
                 self.changed.notify(); // the reader may wait for room
             }
-            if !self.send(&mut ready.rope).await {
+            if !self.send(&mut ready.rope, &ready.progress).await {
                 return self.abort();
             }
             self.count_done(&ready.progress);
@@ -436,21 +469,33 @@ impl Connection {
     }
 
     /// Sends a rope in pieces, each in its time; false when the peer is gone or takes nothing.
-    async fn send(&self, rope: &mut VecDeque<Bytes>) -> bool {
+    async fn send(&self, rope: &mut VecDeque<Bytes>, of: &[Progress]) -> bool {
         while !rope.is_empty() {
             let mut piece = take_front(rope, WRITE_BYTES);
-            let sending = self.shard.sent.send(&self.socket, &mut piece);
-            match self.shard.rt.timeout(WRITE_TIME_MAX, sending).await {
-                Ok(Ok(())) => self.last_active.set(self.shard.rt.now()),
-                Ok(Err(_)) => return false,
-                Err(_) => {
-                    tracing::info!(peer = %self.peer, "connection closed: the peer does not read its answers");
-                    self.close_because(CloseCause::Slow);
-                    return false;
+            let mut sending = pin!(self.shard.sent.send(&self.socket, &mut piece));
+            let began = self.shard.rt.now();
+            loop {
+                match self.shard.rt.timeout(WRITE_LOOK_EVERY, sending.as_mut()).await {
+                    Ok(Ok(())) => break self.last_active.set(self.shard.rt.now()),
+                    Ok(Err(_)) => return false,
+                    Err(_) if self.is_too_slow(began, of) => return false,
+                    Err(_) => {}
                 }
             }
         }
         true
+    }
+
+    /// Whether the peer has had its time for a piece that was begun then.
+    fn is_too_slow(&self, began: MonoTime, of: &[Progress]) -> bool {
+        let is_wanted = of.iter().any(|progress| progress.charge.as_ref().is_some_and(Charge::is_wanted));
+        let time_max = if is_wanted { WRITE_TIME_CONTENDED } else { WRITE_TIME_MAX };
+        let is_slow = self.shard.rt.now().since(began) >= time_max;
+        if is_slow {
+            tracing::info!(peer = %self.peer, "connection closed: the peer does not read its answers");
+            self.close_because(CloseCause::Slow);
+        }
+        is_slow
     }
 
     fn count_done(&self, done: &[Progress]) {

@@ -67,6 +67,17 @@ impl Budgets {
         Budgets(wanted.iter().zip(probes).map(&mut budget).collect())
     }
 
+    /// Bytes that will be read, as far as can be told: the first batch may be larger than what is handed out.
+    pub(super) fn bytes(&self, probes: &[Result<Probed, ErrorCode>]) -> usize {
+        let one = |(budget, probe): (&Option<Budget>, &Result<Probed, ErrorCode>)| match (budget, probe) {
+            (Some(budget), Ok(probed)) => {
+                budget.max_bytes.min(probed.readable_bytes.try_into().unwrap_or(usize::MAX))
+            }
+            _ => 0,
+        };
+        self.0.iter().zip(probes).map(one).sum()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Option<Budget>> {
         self.0.iter()
     }

@@ -1,6 +1,5 @@
 //! What a fetch request says, in the terms of sessions and partitions.
 
-use crate::broker::BrokerOptions;
 use crate::partition::{FetchFrom, Isolation};
 use crate::shard::sessions::{SessionKey, SessionRequest, SessionTopic, Wanted};
 use hayate_storage::batch::{LeaderEpoch, Offset};
@@ -29,8 +28,9 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn of(request: &FetchRequest, options: &BrokerOptions, isolation: Isolation) -> Bounds {
-        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(options.fetch_bytes_max);
+    /// Of a request, which may hold at most `bytes_max` when it is answered.
+    pub(super) fn of(request: &FetchRequest, bytes_max: usize, isolation: Isolation) -> Bounds {
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(bytes_max);
         Bounds {
             min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(max_bytes as u64),
             max_bytes,
