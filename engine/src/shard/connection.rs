@@ -293,15 +293,20 @@ impl Connection {
         let spec = api::spec_of(head)?;
         spec.check_frame_bytes(frame_bytes, request_bytes_max)?;
         let charge = self.shard.budget.acquire(spec.memory_bytes(frame_bytes)).await;
-        if !self.fill_in_time(received, LENGTH_BYTES + frame_bytes).await? {
+        if !self.fill_in_time(received, LENGTH_BYTES + frame_bytes, &charge).await? {
             return Ok(None);
         }
         self.last_frame_bytes.set(frame_bytes);
         Ok(take_frame(received, frame_bytes)?.map(|frame| (frame, spec, charge)))
     }
 
-    /// As [`Connection::fill`], for a frame that memory is held for: it is not waited for for ever while others want that memory.
-    async fn fill_in_time(&self, received: &mut BytesMut, bytes: usize) -> Result<bool, End> {
+    /// As [`Connection::fill`], for a frame that `charge` is held for: it is not waited for for ever while others want that memory.
+    async fn fill_in_time(
+        &self,
+        received: &mut BytesMut,
+        bytes: usize,
+        charge: &Charge,
+    ) -> Result<bool, End> {
         if received.len() >= bytes {
             return Ok(true);
         }
@@ -310,7 +315,7 @@ impl Connection {
             loop {
                 self.shard.rt.sleep(FRAME_LOOK_EVERY).await;
                 let took = self.shard.rt.now().since(began);
-                if took >= FRAME_TIME_CONTENDED && self.shard.budget.is_contended() {
+                if took >= FRAME_TIME_CONTENDED && charge.is_wanted() {
                     return Err(End::Slow);
                 }
             }
