@@ -1,20 +1,21 @@
-//! The binary `hayate`: settings and checks, then one pinned thread a shard, then waiting for a signal.
+//! A broker as a process: settings and checks, then one pinned thread a shard, then waiting for a signal.
 //!
-//! This thread and those of HTTP and of signals are no shards: they may block. What happens elsewhere reaches this thread
-//! as an [`Event`]. The shards' own work begins in `hayate_engine::broker`.
+//! The thread that [`run`] is called on and those of HTTP and of signals are no shards: they may block. What happens
+//! elsewhere reaches the first as an [`Event`]. The shards' own work begins in [`crate::broker`].
 
+use crate::broker::{RunningShard, ShardParts, shard_parts, start_shard};
+use crate::cli::{self, Command, Sources};
+use crate::config::{Config, Given, Origin, properties};
+use crate::http::{self, Pages, Phase, PhaseCell};
+use crate::logging::{self, Logging};
+use crate::metrics::{Metrics, ShardMetrics, sample};
+use crate::preflight::{self, Cleared, FolderLock, System};
 use glommio::{LocalExecutorBuilder, Placement};
-use hayate_engine::broker::{RunningShard, ShardParts, shard_parts, start_shard};
-use hayate_engine::cli::{self, Command, Sources};
-use hayate_engine::config::{Config, Given, Origin, properties};
-use hayate_engine::http::{self, Pages, Phase, PhaseCell};
-use hayate_engine::logging::{self, Logging};
-use hayate_engine::metrics::{Metrics, ShardMetrics, sample};
-use hayate_engine::preflight::{self, Cleared, FolderLock, System};
 use hayate_net::socket::Network;
 use hayate_rt::{Queue, Rt};
 use hayate_storage::disk::Disk;
 use nix::sys::signal::{SigSet, Signal};
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
@@ -35,8 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Events that may wait for this thread; more than all shards ever send.
 const EVENTS_MAX: usize = 4096;
 
-fn main() -> ExitCode {
-    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+/// Does what the arguments behind the program's name say, to the end of the process; gives its exit code.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let done = match cli::parse(arguments) {
         Ok(Command::Help) => print(cli::HELP),
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
@@ -264,7 +266,7 @@ struct ShardThread {
     core: Option<usize>,
     spin: Duration,
     parts: ShardParts,
-    options: Arc<hayate_engine::broker::BrokerOptions>,
+    options: Arc<crate::broker::BrokerOptions>,
     lock: FolderLock,
     metrics: Arc<ShardMetrics>,
     events: flume::Sender<Event>,

@@ -10,6 +10,7 @@ use hayate_storage::batch::validate::validate;
 use hayate_storage::batch::{BatchError, BatchHeader, Codec, Offset, ValidBatch};
 use hayate_storage::config::LogConfig;
 use hayate_storage::log::{Appended, FlushTicket};
+use hayate_storage::mutants::{Mutant, panic_if};
 
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,7 @@ impl Partition {
         if self.state() == PartitionState::Offline {
             return Err(ErrorCode::KafkaStorageError.into());
         }
+        panic_if(Mutant::PanicInPartition, self.log.partition().topic.as_bytes());
         let settings = self.settings();
         let valid = validate(records, &settings.rules(produce_version), now_ms)?;
         if valid.header.is_transactional() {
