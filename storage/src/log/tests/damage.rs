@@ -77,6 +77,8 @@ impl Node {
         let (store, log, sound) = self.open_recovered().await;
         self.append(&log, 5, Some(0)).await;
         self.append(&sound, 5, None).await;
+        // All of it could expire.
+        log.set_high_watermark(Offset(5));
         store.close().await.unwrap();
         self.recover().await;
         let (_store, log, sound) = self.open_recovered().await;
