@@ -28,6 +28,7 @@ use hayate_net::frame::{ClientId, RequestFrame, RequestHead};
 use hayate_net::wire::codec;
 use hayate_net::wire::table::{self, Api, Authentication, Supported};
 use hayate_rt::MonoTime;
+use hayate_storage::mutants::{Mutant, panic_if};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -225,11 +226,17 @@ impl RequestContext {
         }
     }
 
+    #[inline]
+    fn panic_if(&self, mutant: Mutant) {
+        panic_if(mutant, self.client_id.as_ref().map_or(&[], ClientId::as_bytes));
+    }
+
     fn decode<T: Decodable>(&self, body: Bytes) -> Result<T, WireError> {
         codec::decode_body(self.head.api_key, self.head.api_version, body)
     }
 
     fn answer<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Answer, WireError> {
+        self.panic_if(Mutant::PanicInAnswer);
         let frame = codec::encode_response(self.head.correlation_id, self.head.api_version, response)?;
         Ok(Answer::Frame(VecDeque::from([frame])))
     }
@@ -241,6 +248,7 @@ impl RequestContext {
 /// # Errors
 /// [`WireError`] for a body that cannot be understood: the connection closes.
 pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
+    context.panic_if(Mutant::PanicInDecoding);
     Ok(match context.head.api_key {
         PRODUCE => produce::begin(context, body).await?,
         FETCH => fetch::begin(context, body)?,

@@ -11,5 +11,6 @@ pub mod metrics;
 pub mod partition;
 pub mod placement;
 pub mod preflight;
+pub mod process;
 pub mod purgatory;
 pub mod shard;

@@ -218,6 +218,11 @@ impl ShardMetrics {
         self.closed[cause as usize].add(1);
     }
 
+    /// Connections that ended for this cause.
+    pub fn connections_closed(&self, cause: CloseCause) -> u64 {
+        self.closed[cause as usize].get()
+    }
+
     /// Connections that are open now.
     pub fn connections(&self) -> u64 {
         let closed: u64 = self.closed.iter().map(Counter::get).sum();

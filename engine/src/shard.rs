@@ -104,7 +104,7 @@ pub struct Shard {
     /// What its topics are set to.
     pub settings: TopicSettings,
     /// Its memory for requests.
-    pub budget: Budget,
+    pub budget: Rc<Budget>,
     /// Its memory for answers on their way.
     pub answers: Rc<Pool>,
     /// What it sent.
@@ -134,7 +134,7 @@ impl Shard {
             served: Served::new(),
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
-            budget: Budget::new(options.receive_bytes_per_shard(shards)),
+            budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),
             answers: Pool::new(options.answer_bytes_per_shard(shards)),
             options,
             owner,

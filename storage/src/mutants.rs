@@ -1,4 +1,5 @@
-//! Deliberate defects, chosen at run time, that the simulator must catch: they prove that its properties bite.
+//! Deliberate defects, chosen at run time, of this crate and of those above it. Some break promises: the simulator must catch them,
+//! which proves that its properties bite. The others panic, to show what a panic takes with it.
 //!
 //! Without the feature `mutants` the question is a constant `false` and the defects are compiled out.
 
@@ -15,18 +16,44 @@ pub enum Mutant {
     ReleaseBeforeFlush,
     /// Recovery replays the good frames of a damaged group.
     TornGroupHalfReplayed,
+    /// The broker panics while it decodes a request of the client `TRIGGER`.
+    PanicInDecoding,
+    /// The broker panics while it answers a request of the client `TRIGGER`.
+    PanicInAnswer,
+    /// A partition of the topic `TRIGGER` panics when it is to append.
+    PanicInPartition,
+    /// The WAL's writer panics over a batch of the topic `TRIGGER`.
+    PanicInLog,
+    /// The controller panics when it is to create the topic `TRIGGER`.
+    PanicInMetadata,
 }
 
 impl Mutant {
-    /// All of them, by the name that selects them.
-    pub const ALL: [(&'static str, Mutant); 5] = [
+    /// Those that the simulated store must catch, by the name that selects them.
+    pub const OF_STORE: [(&'static str, Mutant); 5] = [
         ("ack-before-flush", Mutant::AckBeforeFlush),
         ("no-crc-at-recovery", Mutant::NoCrcAtRecovery),
         ("stale-tail-accepted", Mutant::StaleTailAccepted),
         ("release-before-flush", Mutant::ReleaseBeforeFlush),
         ("torn-group-half-replayed", Mutant::TornGroupHalfReplayed),
     ];
+
+    /// Those that panic in a broker, by the name that selects them.
+    pub const OF_BROKER: [(&'static str, Mutant); 5] = [
+        ("panic-in-decoding", Mutant::PanicInDecoding),
+        ("panic-in-answer", Mutant::PanicInAnswer),
+        ("panic-in-partition", Mutant::PanicInPartition),
+        ("panic-in-log", Mutant::PanicInLog),
+        ("panic-in-metadata", Mutant::PanicInMetadata),
+    ];
 }
+
+/// The client, or the topic, whose requests meet a panic.
+#[cfg(feature = "mutants")]
+pub const TRIGGER: &str = "deliberate-panic";
+
+#[cfg(feature = "mutants")]
+static OF_PROCESS: std::sync::OnceLock<Mutant> = std::sync::OnceLock::new();
 
 #[cfg(feature = "mutants")]
 thread_local! {
@@ -39,14 +66,32 @@ pub fn activate(mutant: Option<Mutant>) {
     ACTIVE.set(mutant);
 }
 
+/// Chooses the defect of all threads that choose none, for as long as the process lives.
+///
+/// # Panics
+/// When called a second time.
+#[cfg(feature = "mutants")]
+pub fn activate_in_process(mutant: Mutant) {
+    OF_PROCESS.set(mutant).expect("a process has one defect");
+}
+
 /// Whether a defect is chosen.
 #[inline]
 pub fn is_active(mutant: Mutant) -> bool {
     #[cfg(feature = "mutants")]
-    return ACTIVE.get() == Some(mutant);
+    return ACTIVE.get().as_ref().or(OF_PROCESS.get()) == Some(&mutant);
     #[cfg(not(feature = "mutants"))]
     {
         let _ = mutant;
         false
     }
+}
+
+/// Panics when the defect is chosen and `name`, a client's or a topic's, is the one that meets it.
+#[inline]
+pub fn panic_if(mutant: Mutant, name: &[u8]) {
+    #[cfg(feature = "mutants")]
+    assert!(!(is_active(mutant) && name == TRIGGER.as_bytes()), "{mutant:?}, on purpose");
+    #[cfg(not(feature = "mutants"))]
+    let _ = (mutant, name);
 }

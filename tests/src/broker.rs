@@ -5,9 +5,11 @@
 //! read.
 
 mod build;
+mod client;
 mod http;
 
 pub use build::binary;
+pub use client::Client;
 pub use http::{Answer, get, parse_samples};
 
 use nix::sys::signal::{Signal, kill};
@@ -26,8 +28,12 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 /// How often the process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// Names the defect of a broken broker.
+pub const DEFECT_VARIABLE: &str = "HAYATE_TEST_DEFECT";
+
 /// How a broker is to be started.
 pub struct Setup {
+    binary: Option<PathBuf>,
     folder: PathBuf,
     owns_folder: bool,
     settings: BTreeMap<String, String>,
@@ -45,6 +51,7 @@ impl Default for Setup {
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let settings = BTreeMap::from(settings);
         Setup {
+            binary: None,
             folder: fresh_folder(),
             owns_folder: true,
             settings,
@@ -78,6 +85,12 @@ impl Setup {
         self
     }
 
+    /// Takes another binary, with this defect.
+    pub fn broken(mut self, binary: &str, defect: &str) -> Setup {
+        self.binary = Some(PathBuf::from(binary));
+        self.environment(DEFECT_VARIABLE, defect)
+    }
+
     /// Keeps data and log in this folder, and leaves them there.
     pub fn in_folder(mut self, folder: &Path) -> Setup {
         let fresh = std::mem::replace(&mut self.folder, folder.to_path_buf());
@@ -101,7 +114,7 @@ impl Setup {
     }
 
     fn command(&mut self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary.as_deref().unwrap_or_else(|| binary()));
         command.arg("start").arg("--override").arg(format!("log.dirs={}", self.data().display()));
         for (key, value) in &self.settings {
             command.arg("--override").arg(format!("{key}={value}"));
@@ -323,6 +336,7 @@ impl Broker {
         }
         let owns_folder = std::mem::replace(&mut self.setup.owns_folder, false);
         let setup = Setup {
+            binary: self.setup.binary.clone(),
             folder: self.setup.folder.clone(),
             owns_folder,
             settings: self.setup.settings.clone(),

@@ -2,6 +2,8 @@
 
 #[path = "broker_sim/requests.rs"]
 mod requests;
+#[path = "broker_sim/slow.rs"]
+mod slow;
 
 use bytes::Bytes;
 use hayate_engine::broker::BrokerOptions;

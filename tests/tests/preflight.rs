@@ -1,5 +1,6 @@
 //! What keeps a broker from starting is said in one line, with what to do about it, and exit code 1. Each case is made
-//! for a real process: by limits, a filter on system calls, another broker, a file system without direct IO.
+//! for a real process: by limits, a filter on system calls, another broker, a view of the file systems of its own. The machine stays as
+//! it is.
 
 #[path = "preflight/sandbox.rs"]
 mod sandbox;
@@ -103,11 +104,18 @@ fn a_kernel_that_is_too_old() {
 
 #[test]
 fn a_ring_that_the_machine_forbids() {
-    let Some(_switch) = sandbox::RingSwitch::off() else {
-        eprintln!("skipped: kernel.io_uring_disabled cannot be set here");
-        return;
-    };
-    check(Setup::default(), "kernel.io_uring_disabled=2", "sysctl kernel.io_uring_disabled=0");
+    for value in [1, 2] {
+        let folder = fresh_folder();
+        let cause = format!("kernel.io_uring_disabled={value}");
+        match sandbox::with_ring_switch(Setup::default(), &folder, value) {
+            Some(setup) => check(setup, &cause, "sysctl kernel.io_uring_disabled=0"),
+            None => {
+                eprintln!("skipped: a machine with {cause} cannot be made here, only its refusal of rings");
+                check(sandbox::without_rings(Setup::default(), libc::EPERM), "io_uring is", "io_uring");
+            }
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
 
 #[test]

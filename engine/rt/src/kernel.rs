@@ -43,12 +43,25 @@ impl TaskWatch {
     }
 }
 
-/// `future`, each poll of which is timed.
+/// Aborts the process when a panic passes it.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        tracing::error!("a task panicked: aborting, the next start recovers");
+        std::process::abort();
+    }
+}
+
+/// `future`, each poll of which is timed. A panic that nobody in it catches ends the process at once: on its way through the executor it
+/// would drop one task after the other, whose ends other shards would take for answers.
 async fn watched<F: Future>(future: F, watch: Rc<TaskWatch>) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| {
         let began = Instant::now();
+        let bomb = AbortOnPanic;
         let polled = future.as_mut().poll(cx);
+        std::mem::forget(bomb);
         watch.ran(began.elapsed());
         polled
     })

@@ -71,7 +71,7 @@ impl<T> Future for Task<T> {
 }
 
 impl Rt {
-    /// Starts `future` in `queue` on this shard.
+    /// Starts `future` in `queue` on this shard. A panic that it does not catch ends the process.
     pub fn spawn<T: 'static>(&self, queue: Queue, future: impl Future<Output = T> + 'static) -> Task<T> {
         let inner = match &self.inner {
             Inner::Kernel(rt) => TaskInner::Kernel(rt.spawn(queue, future)),

@@ -10,6 +10,7 @@ use hayate_net::wire::api_versions::{
     Feature, is_valid_software_name, response, unsupported_version_response,
 };
 use hayate_net::wire::codec;
+use hayate_storage::mutants::Mutant;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use std::collections::VecDeque;
 
@@ -42,6 +43,7 @@ fn answer_in(
     version: i16,
     response: &ApiVersionsResponse,
 ) -> Result<Answer, WireError> {
+    context.panic_if(Mutant::PanicInAnswer);
     let frame = codec::encode_response(context.head.correlation_id, version, response)?;
     Ok(Answer::Frame(VecDeque::from([frame])))
 }

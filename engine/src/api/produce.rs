@@ -13,6 +13,7 @@ use hayate_net::wire::produce::{
     PartitionOutcome, ProduceRequest, ProduceResponse, ProduceTopic, RecordError, TopicOutcome,
     encode_response, parse,
 };
+use hayate_storage::mutants::Mutant;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -158,6 +159,7 @@ fn refuse_all(
 }
 
 fn answer(context: &RequestContext, topics: Vec<TopicOutcome>) -> Result<Answer, WireError> {
+    context.panic_if(Mutant::PanicInAnswer);
     let outcomes = topics.iter().flat_map(|topic| &topic.partitions);
     outcomes.for_each(|outcome| context.count_error(outcome.error));
     let response = ProduceResponse { topics, ..ProduceResponse::default() };

@@ -288,7 +288,7 @@ impl Metrics {
                     connection-close-total, expired-connections-killed-count).";
         text.family("hayate_connections_closed_total", MetricType::Counter, help);
         for cause in CloseCause::ALL {
-            text.sample(&[("cause", cause.name())], self.sum(|shard| shard.closed[cause as usize].get()));
+            text.sample(&[("cause", cause.name())], self.sum(|shard| shard.connections_closed(cause)));
         }
     }
 

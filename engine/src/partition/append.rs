@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::{BatchError, Offset, ValidBatch};
 use hayate_storage::log::{Appended, FlushTicket};
+use hayate_storage::mutants::{Mutant, panic_if};
 
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,7 @@ impl Partition {
         if self.state() == PartitionState::Offline {
             return Err(ErrorCode::KafkaStorageError.into());
         }
+        panic_if(Mutant::PanicInPartition, self.log.partition().topic.as_bytes());
         let settings = self.settings();
         let here;
         let judged = match judged {

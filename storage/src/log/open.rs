@@ -68,8 +68,10 @@ impl LogInner {
         let folder = shared.config.data_dir.join(spec.partition.folder_name());
         make_way(shared, &spec, &folder).await?;
         shared.disk.create_dir_all(&folder).await?;
-        let identity = PartitionMetadata { topic_id: spec.topic_id };
-        shared.disk.replace_small(folder.join(PARTITION_METADATA), identity.render().as_bytes()).await?;
+        if damage(shared, &folder).await?.is_none() {
+            let identity = PartitionMetadata { topic_id: spec.topic_id };
+            shared.disk.replace_small(folder.join(PARTITION_METADATA), identity.render().as_bytes()).await?;
+        }
         LogInner::open(shared, spec, LogStart::empty()).await
     }
 
@@ -84,7 +86,11 @@ impl LogInner {
         let start = start.bounded();
         let failed = damage(shared, &folder).await?;
         let segments = list_segments(shared, &folder, &start, now_ms, failed.is_some()).await?;
-        let mut epochs = read_epochs(shared, &folder).await?;
+        let mut epochs = match read_epochs(shared, &folder).await {
+            // It is offline already, and keeps no other from starting.
+            Err(StorageError::Corrupt(_)) if failed.is_some() => EpochCache::new(),
+            read => read?,
+        };
         epochs.truncate_from_end(start.end.offset);
         let producers = decode_producers(shared, &start, &folder)?;
         let state = LogState {
@@ -129,9 +135,12 @@ impl LogInner {
 
 /// Sees to it that a log about to be made, which no checkpoint names, does not cut data that isn't its own. With its identity beside
 /// them, bytes are what a crash left of its own first appends. With another's, the folder is a deleted topic's of the same name, or was
-/// copied in: it is set aside.
+/// copied in: it is set aside. So is one that holds nothing but the mark of damage, which says nothing of the new log.
 async fn make_way(shared: &Shared, spec: &LogSpec, folder: &Path) -> Result<(), StorageError> {
-    if !shared.disk.exists(folder).await? || !holds_batches(shared, folder).await? {
+    if !shared.disk.exists(folder).await? {
+        return Ok(());
+    }
+    if !holds_batches(shared, folder).await? && damage(shared, folder).await?.is_none() {
         return Ok(());
     }
     let identity =

@@ -1,5 +1,7 @@
 //! Logs on a simulated disk: what opening finds, what retention removes, what damage does to reads.
 
+mod damage;
+
 use super::*;
 use crate::batch::validate::{ProduceRules, validate};
 use crate::batch::{BatchBuilder, ProducerId};
@@ -36,6 +38,7 @@ fn spec(topic_id: [u8; 16], retention_bytes: Option<u64>) -> LogSpec {
 /// A node with one partition.
 #[derive(Clone)]
 struct Node {
+    sim: Sim,
     rt: Rt,
     disk: Disk,
     device: SimDisk,
@@ -47,7 +50,7 @@ fn run<F: Future<Output = ()> + 'static>(on: impl FnOnce(Node) -> F) {
     let device = SimDisk::new(&sim, NODE, FaultPlan::default());
     let rt = Rt::sim(sim.node(NODE));
     let disk = Disk::sim(&device, &rt);
-    sim.run(Duration::from_secs(3600), on(Node { rt, disk, device })).unwrap();
+    sim.run(Duration::from_secs(3600), on(Node { sim: sim.clone(), rt, disk, device })).unwrap();
     sim.end();
 }
 

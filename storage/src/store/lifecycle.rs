@@ -122,8 +122,9 @@ impl Store {
         let shared = &self.shared;
         shared.check()?;
         shared.closing.set(true);
-        // One that is damaged stays as it is, and keeps the others from nothing.
-        let logs: Vec<Log> = self.logs().into_iter().filter(|log| log.failure().is_none()).collect();
+        // One that is damaged stays as it is, and keeps the others from nothing. One that failed with records in the WAL needs the WAL:
+        // its error ends this.
+        let logs: Vec<Log> = self.logs().into_iter().filter(|log| !log.inner.is_left_alone()).collect();
         for log in &logs {
             log.flush().await?;
         }
@@ -141,6 +142,13 @@ impl Store {
 }
 
 impl LogInner {
+    /// Whether the log is offline with all that it ever took in its segments: nothing of it is in the WAL.
+    fn is_left_alone(&self) -> bool {
+        let state = self.state.borrow();
+        let in_segments = state.oldest_wal.is_none() && state.accounted.offset == state.end;
+        state.failed.is_some() && in_segments && state.control.is_empty()
+    }
+
     /// Waits for a cut that began before the store was closing: it changes files and needs its frame in the WAL.
     async fn cut_finished(&self) -> Result<(), StorageError> {
         loop {

@@ -7,9 +7,10 @@ use crate::log::Log;
 use crate::retention::{RetentionInputs, SegmentSummary, deletable, start_after};
 
 impl Store {
-    /// Moves the start of every log up to what its retention settings leave, and removes the segments before it.
+    /// Moves the start of every log up to what its retention settings leave, and removes the segments before it. Of a log that is
+    /// offline everything is kept.
     pub async fn run_retention(&self) {
-        for log in self.logs() {
+        for log in self.logs().into_iter().filter(|log| log.failure().is_none()) {
             if let Err(error) = retain(&log).await {
                 tracing::warn!(partition = %log.partition(), %error, "retention");
             }

@@ -4,7 +4,7 @@
 use super::Shared;
 use crate::error::StorageError;
 use crate::log::{Carried, Fed, LogInner};
-use crate::mutants::{Mutant, is_active};
+use crate::mutants::{Mutant, is_active, panic_if};
 use crate::wal::format::FRAME_HEADER_BYTES;
 use crate::wal::group::GroupBuilder;
 use crate::wal::{make_file, write_header};
@@ -137,6 +137,7 @@ fn fill(shared: &Shared, group: &mut GroupBuilder, sequence: u64) -> Carriage {
     loop {
         let next = shared.queue.borrow_mut().pop_front();
         let Some(log) = next else { break };
+        panic_if(Mutant::PanicInLog, log.partition.topic.as_bytes());
         let (carried, fed) = log.feed(group, sequence);
         carriage.push((log.clone(), carried));
         if fed == Fed::Full {

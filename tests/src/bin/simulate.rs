@@ -64,7 +64,7 @@ fn parse(arguments: &[&str]) -> Option<(Subject, Range<u64>)> {
     match arguments {
         ["store", seeds] => Some((Subject::Store(None), parse_seeds(seeds)?)),
         ["store", "--mutant", name, seeds] => {
-            let (_, mutant) = Mutant::ALL.into_iter().find(|(known, _)| known == name)?;
+            let (_, mutant) = Mutant::OF_STORE.into_iter().find(|(known, _)| known == name)?;
             Some((Subject::Store(Some(mutant)), parse_seeds(seeds)?))
         }
         ["broker", seeds] => Some((Subject::Broker, parse_seeds(seeds)?)),

@@ -169,6 +169,31 @@ impl Client {
         }
     }
 
+    /// The frame of a produce request, for sending it in a way of one's own.
+    pub fn produce_frame(&mut self, topic: &Topic, partition: i32, records: Bytes) -> Bytes {
+        let request = Self::produce_request(topic, partition, records);
+        self.core.request(13, &request).expect("a valid request").1
+    }
+
+    /// The frame of a fetch without a session.
+    pub fn fetch_frame(&mut self, topic: &Topic, from: &[(i32, i64)]) -> Bytes {
+        self.core.request(17, &Self::fetch_request(topic, from, 1, 0)).expect("a valid request").1
+    }
+
+    /// Takes at most `bytes_max` of what has arrived; false when the connection is lost.
+    pub async fn read_some(&mut self, bytes_max: usize) -> bool {
+        let mut part = BytesMut::with_capacity(bytes_max);
+        let read = self.socket.read_into(&mut part).await;
+        self.received.extend_from_slice(&part);
+        matches!(read, Ok(1..))
+    }
+
+    /// The answer to a fetch, once all of it was taken.
+    pub fn fetched(&mut self) -> Option<FetchResponse> {
+        let answer = self.core.next_answer(&mut self.received).expect("a valid answer")?;
+        Some(answer.decode::<FetchRequest>().expect("a valid answer"))
+    }
+
     pub async fn is_closed(&mut self) -> bool {
         self.received.reserve(1024);
         matches!(self.socket.read_into(&mut self.received).await, Ok(0) | Err(_))

@@ -3,7 +3,7 @@
 
 use hayate_tests::broker::Setup;
 use nix::sys::resource::{Resource, setrlimit};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::{Error, Result};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -53,55 +53,95 @@ fn forbid(number: u32, errno: u32) -> Result<()> {
     if refused { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
-/// With `folder` on a file system in memory that has no direct IO, which only that process sees. `None` when this user
-/// may not mount one.
+/// With `folder` on a file system in memory that has no direct IO, which only that process sees. `None` when this user may not mount one.
 pub fn on_ramfs(setup: Setup, folder: &Path) -> Option<Setup> {
-    let path = CString::new(folder.as_os_str().as_bytes()).expect("a path has no zero");
-    let mut probe = std::process::Command::new("true");
-    let prepare = move || mount_ramfs(&path);
-    // SAFETY: `mount_ramfs` makes system calls only.
-    unsafe { std::os::unix::process::CommandExt::pre_exec(&mut probe, prepare.clone()) };
-    probe.status().is_ok_and(|status| status.success()).then(|| also(setup, prepare))
+    let (view, folder) = (OwnView::new(), path_of(folder));
+    also_if_allowed(setup, move || {
+        view.enter()?;
+        mount(c"none", &folder, Some(c"ramfs"), 0)
+    })
 }
 
-fn mount_ramfs(path: &CString) -> Result<()> {
-    let none = std::ptr::null();
-    // SAFETY: the paths are C strings that outlive the calls, and the null pointers stand where mount(2) takes them.
-    let refused = unsafe {
-        libc::unshare(libc::CLONE_NEWNS) != 0
-            || libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) != 0
-            || libc::mount(c"none".as_ptr(), path.as_ptr(), c"ramfs".as_ptr(), 0, none.cast()) != 0
-    };
-    if refused { Err(Error::last_os_error()) } else { Ok(()) }
+/// On a machine that keeps io_uring from everybody (2) or from all but a group (1), as that process sees it: the switch reads so, and the
+/// kernel refuses rings as it does then. The machine itself stays as it is. `None` when this user may not mount, or the kernel has no
+/// such switch.
+pub fn with_ring_switch(setup: Setup, folder: &Path, value: u32) -> Option<Setup> {
+    let file = folder.join("io_uring_disabled");
+    std::fs::write(&file, format!("{value}\n")).expect("the folder is writable");
+    let (view, file) = (OwnView::new(), path_of(&file));
+    also_if_allowed(setup, move || {
+        view.enter()?;
+        mount(&file, RING_SWITCH, None, libc::MS_BIND)?;
+        forbid(libc::SYS_io_uring_setup as u32, libc::EPERM as u32)
+    })
+}
+
+const RING_SWITCH: &CStr = c"/proc/sys/kernel/io_uring_disabled";
+
+/// A view of the file systems that a process has for itself, and may change: root anyhow, others in a user namespace, in which they
+/// keep their numbers.
+#[derive(Clone)]
+struct OwnView {
+    users: String,
+    groups: String,
+}
+
+impl OwnView {
+    fn new() -> OwnView {
+        let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        OwnView { users: format!("{user} {user} 1"), groups: format!("{group} {group} 1") }
+    }
+
+    fn enter(&self) -> Result<()> {
+        if unshare(libc::CLONE_NEWNS).is_err() {
+            unshare(libc::CLONE_NEWUSER)?;
+            write(c"/proc/self/setgroups", b"deny")?;
+            write(c"/proc/self/uid_map", self.users.as_bytes())?;
+            write(c"/proc/self/gid_map", self.groups.as_bytes())?;
+            unshare(libc::CLONE_NEWNS)?;
+        }
+        mount(c"none", c"/", None, libc::MS_REC | libc::MS_PRIVATE)
+    }
+}
+
+fn unshare(what: i32) -> Result<()> {
+    // SAFETY: unshare takes a number and touches no memory of ours.
+    checked(unsafe { libc::unshare(what) })
+}
+
+fn mount(source: &CStr, target: &CStr, kind: Option<&CStr>, flags: libc::c_ulong) -> Result<()> {
+    let kind = kind.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the texts outlive the call, and the null pointers stand where mount(2) takes them.
+    checked(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind, flags, std::ptr::null()) })
+}
+
+/// Writes a file with one call.
+fn write(path: &CStr, bytes: &[u8]) -> Result<()> {
+    let file = nix::fcntl::open(path, nix::fcntl::OFlag::O_WRONLY, nix::sys::stat::Mode::empty())?;
+    nix::unistd::write(&file, bytes)?;
+    Ok(())
+}
+
+fn checked(result: i32) -> Result<()> {
+    if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
+
+fn path_of(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("a path has no zero")
+}
+
+/// As [`also`], when a process of this user can be prepared so.
+fn also_if_allowed(
+    setup: Setup,
+    prepare: impl FnMut() -> Result<()> + Clone + Send + Sync + 'static,
+) -> Option<Setup> {
+    let mut probe = std::process::Command::new("true");
+    // SAFETY: every `prepare` of this module makes system calls only.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(&mut probe, prepare.clone()) };
+    probe.status().is_ok_and(|status| status.success()).then(|| also(setup, prepare))
 }
 
 fn also(setup: Setup, prepare: impl FnMut() -> Result<()> + Send + Sync + 'static) -> Setup {
     // SAFETY: every `prepare` of this module makes system calls only.
     unsafe { setup.before_exec(prepare) }
-}
-
-/// Turns io_uring off for the machine until it is dropped.
-pub struct RingSwitch {
-    before: String,
-}
-
-const RING_SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
-
-impl RingSwitch {
-    /// `None` when this user may not, or when it is not asked for: it would stop every other broker of the machine
-    /// from starting, so `HAYATE_TEST_MACHINE=own` must say that the machine is ours alone.
-    pub fn off() -> Option<RingSwitch> {
-        if std::env::var("HAYATE_TEST_MACHINE").as_deref() != Ok("own") {
-            return None;
-        }
-        let before = std::fs::read_to_string(RING_SWITCH).ok()?;
-        std::fs::write(RING_SWITCH, "2").ok()?;
-        Some(RingSwitch { before })
-    }
-}
-
-impl Drop for RingSwitch {
-    fn drop(&mut self) {
-        std::fs::write(RING_SWITCH, &self.before).expect("what was written once can be written again");
-    }
 }

@@ -41,8 +41,7 @@ const ROOMS: [(&str, &[&str], &str); 4] = [
             "engine/rt/src/kernel",
             "storage/src/disk/kernel",
             "net/src/socket/kernel",
-            "engine/src/main.rs",
-            "engine/src/shard/boot",
+            "engine/src/process.rs",
             "perf/src/main.rs",
         ],
         "the runtime stays behind the seams, in their kernel halves",
@@ -52,7 +51,7 @@ const ROOMS: [(&str, &[&str], &str); 4] = [
         "std::fs",
         &[
             "storage/src/disk/kernel",
-            "engine/src/main.rs",
+            "engine/src/process.rs",
             "engine/src/config",
             "engine/src/preflight",
             "perf/",

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hayate_storage::batch::LeaderEpoch;
+use hayate_storage::mutants::{Mutant, panic_if};
 use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
@@ -87,6 +88,7 @@ pub(super) fn decide(image: &MetadataImage, command: &CreateTopics, rules: &Rule
     let names = Names::of(&command.topics);
     let asked = command.topics.iter().filter(|topic| names.allowed.contains(topic.name.as_str()));
     let asked: Vec<&NewTopic> = asked.collect();
+    asked.iter().for_each(|topic| panic_if(Mutant::PanicInMetadata, topic.name.as_bytes()));
     let (mut records, mut ids) = (Vec::new(), BTreeSet::new());
     let mut results: Vec<CreateTopicResult> = match refused_whole(&asked, rules) {
         Some(error) => asked.iter().map(|topic| refused(&topic.name, error.clone())).collect(),
