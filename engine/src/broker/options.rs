@@ -62,6 +62,13 @@ pub struct BrokerOptions {
     pub wal: WalConfig,
     /// Sizes of the metadata's write-ahead log.
     pub metadata_wal: WalConfig,
+    /// Size at which a segment of the metadata's log rolls. Small, unlike Kafka's: a snapshot frees whole segments alone. Large
+    /// enough for every entry of the log, whose records are 8 MiB at most and take less than twice that with their framing.
+    pub metadata_segment_bytes: u32,
+    /// `metadata.log.max.record.bytes.between.snapshots`
+    pub metadata_snapshot_bytes: u64,
+    /// `metadata.log.max.snapshot.interval.ms`; `None` (Kafka's 0): never by time.
+    pub metadata_snapshot_every: Option<Duration>,
     /// `producer.id.expiration.ms`
     pub producer_expiration_ms: i64,
 }
@@ -96,6 +103,9 @@ impl BrokerOptions {
                 file_bytes: 1 << 20,
                 ..WalConfig::default()
             },
+            metadata_segment_bytes: 16 << 20,
+            metadata_snapshot_bytes: 20 << 20,
+            metadata_snapshot_every: Some(Duration::from_secs(3600)),
             producer_expiration_ms: 86_400_000,
         }
     }
