@@ -2,6 +2,7 @@
 
 use crate::api::BrokerConfig;
 use crate::metadata::image::NodeId;
+use crate::metadata::quorum::ENTRY_BYTES_MAX;
 use crate::partition::PartitionSettings;
 use crate::placement::ShardId;
 use hayate_storage::store::StoreConfig;
@@ -14,6 +15,10 @@ use std::time::Duration;
 const RECEIVE_BYTES_MIN: usize = 1 << 20;
 /// Least memory of a shard for its logs.
 const STORE_BYTES_MIN: usize = 8 << 20;
+/// Small, where Kafka's are 1 GiB: a snapshot frees whole segments alone.
+const METADATA_SEGMENT_BYTES: u32 = 16 << 20;
+/// Framing less than doubles even the shortest records.
+const _: () = assert!(METADATA_SEGMENT_BYTES as usize >= 2 * ENTRY_BYTES_MAX);
 
 /// A broker's settings. Each field names the Kafka setting it stands for, where there is one.
 #[derive(Clone, Debug)]
@@ -62,8 +67,7 @@ pub struct BrokerOptions {
     pub wal: WalConfig,
     /// Sizes of the metadata's write-ahead log.
     pub metadata_wal: WalConfig,
-    /// Size at which a segment of the metadata's log rolls. Small, unlike Kafka's: a snapshot frees whole segments alone. Large
-    /// enough for every entry of the log, whose records are 8 MiB at most and take less than twice that with their framing.
+    /// Size at which a segment of the metadata's log rolls: no less than the largest entry.
     pub metadata_segment_bytes: u32,
     /// `metadata.log.max.record.bytes.between.snapshots`
     pub metadata_snapshot_bytes: u64,
@@ -103,7 +107,7 @@ impl BrokerOptions {
                 file_bytes: 1 << 20,
                 ..WalConfig::default()
             },
-            metadata_segment_bytes: 16 << 20,
+            metadata_segment_bytes: METADATA_SEGMENT_BYTES,
             metadata_snapshot_bytes: 20 << 20,
             metadata_snapshot_every: Some(Duration::from_secs(3600)),
             producer_expiration_ms: 86_400_000,

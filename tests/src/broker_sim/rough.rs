@@ -36,6 +36,7 @@ pub const MUST_REACH: &[&str] = &[
     "space again",
     "log folder offline",
     "metadata snapshot",
+    "metadata snapshot failed",
     "crash in a metadata snapshot",
     "mailbox full",
     "fetch delayed",

@@ -96,6 +96,7 @@ impl ControllerService {
             Ok(()) => self.schedule.taken(now),
             Err(error) => {
                 self.schedule.failed(now);
+                self.rt.reached("metadata snapshot failed");
                 match error {
                     // The broker stops.
                     SnapshotFailure::Storage(StorageError::Closed) => {}
@@ -114,7 +115,7 @@ impl ControllerService {
         let start = self.quorum.start_behind(offset).ok_or(SnapshotFailure::InTransaction)?;
         let _phase = self.rt.phase("a metadata snapshot");
         self.log.write_snapshot(image, &start).await?;
-        self.quorum.compact(offset);
+        assert_eq!(self.quorum.compact(offset).as_ref(), Some(&start), "nothing was decided meanwhile");
         self.log.drop_before(&start).await?;
         self.rt.reached("metadata snapshot");
         tracing::info!(%offset, "the metadata log begins behind a new snapshot");
