@@ -241,7 +241,15 @@ impl Disk {
     /// [`DiskError::NoSpace`] and what else the kernel says; the old bytes are then still there, or the new ones if
     /// only the last sync failed.
     pub async fn replace_small(&self, path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DiskError> {
-        either!(DiskInner, &self.inner, disk => disk.replace_small(path.as_ref(), bytes).await)
+        self.replace(path, Bytes::copy_from_slice(bytes)).await
+    }
+
+    /// [`Disk::replace_small`] for bytes that are too many to be copied on the shard's thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn replace(&self, path: impl AsRef<Path>, bytes: Bytes) -> Result<(), DiskError> {
+        either!(DiskInner, &self.inner, disk => disk.replace(path.as_ref(), bytes).await)
     }
 
     /// How many bytes the file system that holds `path` would still take from this process.

@@ -4,14 +4,19 @@
 mod requests;
 #[path = "broker_sim/slow.rs"]
 mod slow;
+#[path = "broker_sim/snapshots.rs"]
+mod snapshots;
 
 use bytes::Bytes;
 use hayate_engine::broker::BrokerOptions;
 use hayate_net::error::ErrorCode;
 use hayate_rt::{Queue, Rt};
 use hayate_storage::disk::sim::FaultPlan;
-use hayate_tests::broker_sim::{Bench, CLIENT, HOUR, MUST_REACH, records_of, run_seed, values};
+use hayate_tests::broker_sim::{
+    Bench, CLIENT, Client, HOUR, MUST_REACH, checked, records_of, run_seed, values,
+};
 use hayate_tests::campaign::Campaign;
+use kafka_protocol::messages::InitProducerIdRequest;
 use std::future::Future;
 use std::time::Duration;
 
@@ -32,6 +37,14 @@ fn check_with<F: Future<Output = ()> + 'static>(
         let outcome = sim.run(HOUR, scenario(bench));
         assert_eq!(outcome, Ok(()), "seed {seed}");
     }
+}
+
+/// A producer id of its own.
+async fn producer_id(client: &mut Client) -> i64 {
+    let request = InitProducerIdRequest::default().with_transactional_id(None);
+    let response = client.ask(4, &request).await;
+    assert_eq!((checked(response.error_code), response.producer_epoch), (Ok(()), 0));
+    response.producer_id.0
 }
 
 /// Lives at CI size. `simulate broker FROM..TO` lives as many as one wants.

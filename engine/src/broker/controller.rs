@@ -5,6 +5,8 @@
 //! place that connects the pure parts (controller, quorum, replay, placement) with disk and mailboxes. A metadata log
 //! that cannot be written ends the service: the broker serves what it has, and says so.
 
+mod snapshots;
+
 use super::metadata_log::MetadataLog;
 use super::{BrokerOptions, StartError};
 use crate::metadata::controller::{Command, Controller, Reply, Rules};
@@ -23,6 +25,7 @@ use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::{LeaderEpoch, Offset};
 use hayate_storage::disk::Disk;
 use hayate_storage::store::Store;
+use snapshots::SnapshotSchedule;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,34 +48,37 @@ pub(super) struct ControllerService {
     generation: u64,
     views: Arc<Publisher<ClusterView>>,
     broker_epoch: BrokerEpoch,
+    schedule: SnapshotSchedule,
 }
 
 /// A command that was decided, and its answer once the records are committed; `None` when it could not be proposed.
 type Decided = Option<Reply>;
 
 impl ControllerService {
-    /// The service over a loaded quorum. Nothing is committed or published yet.
+    /// The service over a loaded quorum, whose entries go on from `image`. None of them is committed or published yet.
     pub(super) fn new(
         rt: Rt,
         disk: Disk,
         options: Arc<BrokerOptions>,
         quorum: Quorum,
         log: MetadataLog,
-        cluster_id: &str,
+        image: MetadataImage,
         views: Arc<Publisher<ClusterView>>,
     ) -> ControllerService {
+        let schedule = SnapshotSchedule::new(&options, rt.now());
         ControllerService {
             rt,
             disk,
             options,
             quorum,
             log,
-            replay: Replay::new(MetadataImage::empty(cluster_id)),
+            replay: Replay::new(image),
             controller: None,
             placement: Placement::new(1),
             generation: 0,
             views,
             broker_epoch: BrokerEpoch(-1),
+            schedule,
         }
     }
 
@@ -237,7 +243,7 @@ impl ControllerService {
 
     /// Serves the calls of all shards. Awaits its inbox and its disk; what waits for other shards does so in a task.
     pub(super) async fn serve(mut self, shard: Rc<Shard>, inbox: Inbox<ControlCall, ControlAnswer>) {
-        while let Ok(first) = inbox.recv().await {
+        while let Ok(first) = self.next_call(&inbox).await {
             let mut calls = vec![first];
             while calls.len() < COMMANDS_MAX
                 && let Some(call) = inbox.try_recv()

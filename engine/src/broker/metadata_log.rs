@@ -1,22 +1,29 @@
 //! The metadata quorum's log on disk: a partition log `__cluster_metadata-0` as Kafka's, one batch an entry, and raft's
 //! hard state in a small file beside it. It knows entries, not what their records mean.
 //!
-//! The log has a store of its own, with a small WAL: it must be readable before anything else can be placed.
+//! The log has a store of its own, with a small WAL: it must be readable before anything else can be placed. It begins
+//! behind its latest snapshot ([`snapshots`]).
+
+mod snapshots;
+
+pub(super) use snapshots::SnapshotFailure;
 
 use super::{BrokerOptions, StartError};
-use crate::metadata::quorum::{HardState, Loaded, LogEntry, LogStart};
+use crate::metadata::image::MetadataImage;
+use crate::metadata::quorum::{HardState, Loaded, LogEntry};
 use bytes::Bytes;
 use hayate_rt::Rt;
 use hayate_storage::batch::control::leader_change_batch;
 use hayate_storage::batch::records::{Records, body};
 use hayate_storage::batch::scan::{BatchScan, Checksums, Scanned};
-use hayate_storage::batch::{BatchBuilder, BatchHeader, Offset, ScanEnd, ValidBatch};
+use hayate_storage::batch::{BatchBuilder, BatchHeader, NO_TIMESTAMP_MS, Offset, ScanEnd, ValidBatch};
 use hayate_storage::config::{CleanupPolicy, LogConfig};
 use hayate_storage::disk::Disk;
 use hayate_storage::error::{AppendError, StorageError};
 use hayate_storage::log::Log;
 use hayate_storage::names::TopicPartition;
 use hayate_storage::store::{LogSpec, Store, StoreConfig};
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,18 +42,33 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 /// Pause between attempts while the disk is full.
 const NO_SPACE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The log and the file beside it.
+/// The log and the files beside it.
 pub(super) struct MetadataLog {
     rt: Rt,
     disk: Disk,
     store: Store,
     log: Log,
-    state_path: PathBuf,
+    data_dir: PathBuf,
     node_id: i32,
+    /// Bytes of entries that no snapshot accounts for.
+    uncovered_bytes: Cell<u64>,
+    /// The time of the last batch, in milliseconds.
+    last_batch_ms: Cell<i64>,
 }
 
-fn log_config() -> LogConfig {
+/// What a start goes on from.
+pub(super) struct Opened {
+    /// The log.
+    pub(super) log: MetadataLog,
+    /// What the quorum goes on from.
+    pub(super) loaded: Loaded,
+    /// What lies before the first of its entries.
+    pub(super) image: MetadataImage,
+}
+
+fn log_config(options: &BrokerOptions) -> LogConfig {
     LogConfig {
+        segment_bytes: options.metadata_segment_bytes,
         cleanup_policy: CleanupPolicy { delete: false, compact: false },
         retention_ms: None,
         retention_bytes: None,
@@ -56,39 +78,39 @@ fn log_config() -> LogConfig {
 }
 
 impl MetadataLog {
-    /// Opens the log, or makes it, and reads all of it.
+    /// Opens the log, or makes it; reads its latest snapshot, if there is one, and all entries behind that.
     ///
     /// # Errors
-    /// [`StartError`]: what is there is damaged or cannot be read.
+    /// [`StartError`]: what is there is damaged or cannot be read. It is kept.
     pub(super) async fn open(
         rt: &Rt,
         disk: &Disk,
         options: &BrokerOptions,
-    ) -> Result<(MetadataLog, Loaded), StartError> {
+        cluster_id: &str,
+    ) -> Result<Opened, StartError> {
         let config = StoreConfig {
             wal: options.metadata_wal,
             memory_bytes: 4 << 20,
             ..StoreConfig::new(options.data_dir.clone(), STORE_NUMBER)
         };
         let partition = TopicPartition { topic: TOPIC.to_owned(), partition: 0 };
-        let spec = LogSpec { partition: partition.clone(), topic_id: TOPIC_ID, config: log_config() };
+        let spec = LogSpec { partition: partition.clone(), topic_id: TOPIC_ID, config: log_config(options) };
         let store = Store::open(rt.clone(), disk.clone(), config, vec![spec]).await?;
         let log = store.log(&partition).ok_or(StorageError::Closed)?;
-        let (disk, node_id) = (disk.clone(), options.node_id);
-        let metadata = MetadataLog {
+        let log = MetadataLog {
             rt: rt.clone(),
-            disk,
+            disk: disk.clone(),
             store,
             log,
-            state_path: options.data_dir.join(STATE_FILE),
-            node_id,
+            data_dir: options.data_dir.clone(),
+            node_id: options.node_id,
+            uncovered_bytes: Cell::new(0),
+            last_batch_ms: Cell::new(NO_TIMESTAMP_MS),
         };
-        let loaded = Loaded {
-            hard_state: metadata.read_state().await?,
-            start: LogStart::empty(vec![node_id]),
-            entries: metadata.read_entries().await?,
-        };
-        Ok((metadata, loaded))
+        let (start, image) = log.read_start(cluster_id).await?;
+        let hard_state = log.read_state().await?;
+        let entries = log.read_entries(start.offset.next(), start.index).await?;
+        Ok(Opened { log, loaded: Loaded { hard_state, start, entries }, image })
     }
 
     /// The store that the log lies in.
@@ -97,15 +119,15 @@ impl MetadataLog {
     }
 
     async fn read_state(&self) -> Result<Option<HardState>, StartError> {
-        match self.disk.read_small(&self.state_path, STATE_BYTES_MAX).await? {
+        match self.disk.read_small(self.data_dir.join(STATE_FILE), STATE_BYTES_MAX).await? {
             None => Ok(None),
             Some(bytes) => Ok(Some(HardState::decode(&bytes)?)),
         }
     }
 
-    async fn read_entries(&self) -> Result<Vec<LogEntry>, StartError> {
+    /// The entries from `next` on; the one before it has raft's index `before`.
+    async fn read_entries(&self, mut next: Offset, before: u64) -> Result<Vec<LogEntry>, StartError> {
         let end = self.log.offsets().end;
-        let mut next = self.log.offsets().start;
         let mut entries = Vec::new();
         while next < end {
             let read = self.log.read(next, end, READ_BYTES, true).await?;
@@ -113,9 +135,15 @@ impl MetadataLog {
                 return Err(StartError::Metadata(format!("nothing can be read at offset {next}")));
             }
             next = read.next_offset;
-            decode_entries(&read.records.concat(), &mut entries)?;
+            let bytes = read.records.concat();
+            self.count_batches(bytes.len(), decode_entries(&bytes, before, &mut entries)?);
         }
         Ok(entries)
+    }
+
+    fn count_batches(&self, bytes: usize, last_ms: i64) {
+        self.uncovered_bytes.set(self.uncovered_bytes.get() + bytes as u64);
+        self.last_batch_ms.set(last_ms);
     }
 
     /// Makes hard state and entries durable, in that order; where entries overlap the log, it is cut first. Waits while
@@ -148,7 +176,7 @@ impl MetadataLog {
 
     async fn write_state(&self, bytes: &[u8]) -> Result<(), StorageError> {
         loop {
-            match self.disk.replace_small(&self.state_path, bytes).await {
+            match self.disk.replace_small(self.data_dir.join(STATE_FILE), bytes).await {
                 Err(error) if error.is_no_space() => self.rt.sleep(NO_SPACE_PAUSE).await,
                 outcome => return outcome.map_err(StorageError::from),
             }
@@ -170,6 +198,7 @@ impl MetadataLog {
             }
         };
         assert_eq!(appended.base_offset, entry.base_offset, "entries follow each other in the log");
+        self.count_batches(bytes.len(), header.max_timestamp_ms);
         Ok(())
     }
 }
@@ -182,13 +211,17 @@ fn encode_entry(entry: &LogEntry, node_id: i32, now_ms: i64) -> Bytes {
     entry.records.iter().fold(batch, |batch, value| batch.record(now_ms, None, Some(value))).build()
 }
 
-fn decode_entries(bytes: &[u8], entries: &mut Vec<LogEntry>) -> Result<(), StartError> {
+/// Adds the entries in `bytes` to those that follow raft's index `before`; the time of the last one.
+fn decode_entries(bytes: &[u8], before: u64, entries: &mut Vec<LogEntry>) -> Result<i64, StartError> {
+    let mut last_ms = NO_TIMESTAMP_MS;
     let mut scan = BatchScan::new(bytes, Checksums::Verify);
     for batch in scan.by_ref() {
-        entries.push(decode_entry(&batch, entries.len() as u64 + 1)?);
+        let index = before.saturating_add(entries.len() as u64 + 1);
+        entries.push(decode_entry(&batch, index)?);
+        last_ms = batch.header.max_timestamp_ms;
     }
     match scan.finish() {
-        ScanEnd::Clean => Ok(()),
+        ScanEnd::Clean => Ok(last_ms),
         end @ (ScanEnd::Torn { .. } | ScanEnd::Blank { .. } | ScanEnd::Corrupt { .. }) => {
             Err(StartError::Metadata(format!("a batch cannot be read: {end:?}")))
         }
@@ -229,8 +262,11 @@ mod tests {
         let bytes: Vec<u8> =
             written.iter().flat_map(|entry| encode_entry(entry, 1, 1_000).to_vec()).collect();
         let mut read = Vec::new();
-        decode_entries(&bytes, &mut read).unwrap();
+        assert_eq!(decode_entries(&bytes, 0, &mut read).unwrap(), 1_000);
         assert_eq!(read, written);
-        assert!(decode_entries(&bytes[..bytes.len() - 1], &mut Vec::new()).is_err());
+        let mut behind = Vec::new();
+        decode_entries(&bytes, 7, &mut behind).unwrap();
+        assert_eq!(behind.iter().map(|entry| entry.index).collect::<Vec<_>>(), [8, 9, 10]);
+        assert!(decode_entries(&bytes[..bytes.len() - 1], 0, &mut Vec::new()).is_err());
     }
 }

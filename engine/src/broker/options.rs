@@ -2,6 +2,7 @@
 
 use crate::api::BrokerConfig;
 use crate::metadata::image::NodeId;
+use crate::metadata::quorum::ENTRY_BYTES_MAX;
 use crate::partition::PartitionSettings;
 use crate::placement::ShardId;
 use hayate_storage::store::StoreConfig;
@@ -14,6 +15,10 @@ use std::time::Duration;
 const RECEIVE_BYTES_MIN: usize = 1 << 20;
 /// Least memory of a shard for its logs.
 const STORE_BYTES_MIN: usize = 8 << 20;
+/// Small, where Kafka's are 1 GiB: a snapshot frees whole segments alone.
+const METADATA_SEGMENT_BYTES: u32 = 16 << 20;
+/// Framing less than doubles even the shortest records.
+const _: () = assert!(METADATA_SEGMENT_BYTES as usize >= 2 * ENTRY_BYTES_MAX);
 
 /// A broker's settings. Each field names the Kafka setting it stands for, where there is one.
 #[derive(Clone, Debug)]
@@ -62,6 +67,12 @@ pub struct BrokerOptions {
     pub wal: WalConfig,
     /// Sizes of the metadata's write-ahead log.
     pub metadata_wal: WalConfig,
+    /// Size at which a segment of the metadata's log rolls: no less than the largest entry.
+    pub metadata_segment_bytes: u32,
+    /// `metadata.log.max.record.bytes.between.snapshots`
+    pub metadata_snapshot_bytes: u64,
+    /// `metadata.log.max.snapshot.interval.ms`; `None` (Kafka's 0): never by time.
+    pub metadata_snapshot_every: Option<Duration>,
     /// `producer.id.expiration.ms`
     pub producer_expiration_ms: i64,
 }
@@ -96,6 +107,9 @@ impl BrokerOptions {
                 file_bytes: 1 << 20,
                 ..WalConfig::default()
             },
+            metadata_segment_bytes: METADATA_SEGMENT_BYTES,
+            metadata_snapshot_bytes: 20 << 20,
+            metadata_snapshot_every: Some(Duration::from_secs(3600)),
             producer_expiration_ms: 86_400_000,
         }
     }

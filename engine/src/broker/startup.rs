@@ -2,7 +2,7 @@
 //! registration in it, and the first placement.
 
 use super::controller::{ControllerService, METADATA_VERSIONS};
-use super::metadata_log::{self, MetadataLog};
+use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
 use super::{BrokerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
@@ -40,18 +40,10 @@ pub(super) async fn first_shard(
     let mut recovering = |now: RecoveryProgress| _ = progress.tell(stage_of(&now), now.done, now.of);
     let report = recover(rt, disk, &options.data_dir, &mut recovering).await?;
     log_report(&report);
-    let (log, loaded) = MetadataLog::open(rt, disk, options).await?;
+    let Opened { log, loaded, image } = MetadataLog::open(rt, disk, options, &identity.cluster_id).await?;
     let quorum = Quorum::new(options.node_id, loaded, rt.random_u64())?;
-    let cluster_id = &identity.cluster_id;
-    let mut service = ControllerService::new(
-        rt.clone(),
-        disk.clone(),
-        options.clone(),
-        quorum,
-        log,
-        cluster_id,
-        views.clone(),
-    );
+    let mut service =
+        ControllerService::new(rt.clone(), disk.clone(), options.clone(), quorum, log, image, views.clone());
     service.settle().await?;
     register(rt, &mut service, options, &identity, report.clean).await?;
     set_strays_aside(rt, disk, options, service.image()).await?;

@@ -225,6 +225,10 @@ keys! {
          Default: half the memory that the process may use, at most 4 GiB.";
     "message.max.bytes" Int Some("1048588"), AsTopic("max.message.bytes"),
         "The largest batch, header included.";
+    "metadata.log.max.record.bytes.between.snapshots" Long Some("20971520"), AtLeast(1),
+        "A snapshot of the metadata is taken after so many bytes of its log; what lies before it is dropped.";
+    "metadata.log.max.snapshot.interval.ms" Long Some("3600000"), AtLeast(0),
+        "A snapshot of the metadata is taken after so long, if the metadata changed; 0: never by time.";
     "min.insync.replicas" Int Some("1"), AsTopic("min.insync.replicas"),
         "Fewer in-sync replicas than this refuse records with acks=all.";
     "node.id" Int Some("1"), AtLeast(0),

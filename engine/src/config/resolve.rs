@@ -139,6 +139,9 @@ fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> O
         topic_defaults: topic_defaults?,
         retention_check_every: values.millis("log.retention.check.interval.ms"),
         wal: wal(values),
+        metadata_snapshot_bytes: values.size("metadata.log.max.record.bytes.between.snapshots") as u64,
+        metadata_snapshot_every: Some(values.millis("metadata.log.max.snapshot.interval.ms"))
+            .filter(|every| !every.is_zero()),
         producer_expiration_ms: values.required("producer.id.expiration.ms"),
         ..BrokerOptions::new(data_dir?)
     })

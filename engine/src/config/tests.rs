@@ -140,6 +140,17 @@ fn everything_that_is_wrong_is_said() {
 }
 
 #[test]
+fn snapshots_of_the_metadata_are_taken_as_often_as_kafkas() {
+    let every = |text| {
+        let options = resolve(text).options;
+        (options.metadata_snapshot_bytes, options.metadata_snapshot_every)
+    };
+    assert_eq!(every(""), (20 << 20, Some(Duration::from_secs(3600))));
+    let given = "metadata.log.max.record.bytes.between.snapshots=5\nmetadata.log.max.snapshot.interval.ms=0";
+    assert_eq!(every(given), (5, None));
+}
+
+#[test]
 fn the_older_name_of_the_id_counts_alone() {
     assert_eq!(resolve("broker.id=7").options.node_id, 7);
     assert_eq!(resolve("broker.id=-1").options.node_id, 1);

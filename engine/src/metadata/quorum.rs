@@ -308,6 +308,13 @@ impl Quorum {
         self.seed_election();
     }
 
+    /// What would lie before the first entry if those up to `last_offset` were forgotten; `None` when no committed entry
+    /// ends there. To be durable before [`Quorum::compact`].
+    #[must_use]
+    pub fn start_behind(&self, last_offset: Offset) -> Option<LogStart> {
+        self.node.store().start_behind(last_offset, self.node.raft.raft_log.applied)
+    }
+
     /// Forgets the entries up to and including the one that ends at `last_offset`: a snapshot accounts for them.
     ///
     /// Returns what lies before the first entry now, to be stored with the snapshot; `None` when no committed entry

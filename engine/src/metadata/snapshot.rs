@@ -1,7 +1,9 @@
 //! An image as the records of a KRaft snapshot, and back.
 //!
-//! It knows the order in which Kafka writes a snapshot (`MetadataImage.write` of Kafka 4.2, KIP-630), not the file that
-//! holds it: header and footer control records, batches and names are the log's. The cluster's id stands outside.
+//! It knows the order in which Kafka writes a snapshot (`MetadataImage.write` of Kafka 4.2, KIP-630); the bytes that hold it,
+//! with header and footer, batches and a name, are [`file`]'s. The cluster's id stands outside.
+
+pub mod file;
 
 use super::image::{ApplyError, METADATA_VERSION, MetadataImage, OpaqueSection, Position};
 use super::records::{ConfigRecord, FeatureLevelRecord, MetadataRecord, ProducerIdsRecord, TopicRecord};
@@ -75,4 +77,4 @@ fn opaque(image: &MetadataImage, records: &mut Vec<MetadataRecord>, section: Opa
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,8 +5,11 @@
 //!  key: version i16 = 0 │ type i16                          end of a transaction: version i16 = 0 │ coordinator epoch i32
 //!  leader change (flexible): version i16 = 0 │ leader i32 │ voters │ granting voters │ no tags
 //!                            voters: count + 1 varint │ (id i32 │ no tags) …
+//!  snapshot header (flexible): version i16 = 0 │ last contained log time, ms, i64 │ no tags
+//!  snapshot footer (flexible): version i16 = 0 │ no tags
 //! ```
-//! Source: KIP-98 and KIP-595; Kafka's schemas `EndTxnMarker`, `LeaderChangeMessage`, `ControlRecordType`.
+//! Source: KIP-98, KIP-595 and KIP-630; Kafka's schemas `EndTxnMarker`, `LeaderChangeMessage`, `SnapshotHeaderRecord`,
+//! `SnapshotFooterRecord`, `ControlRecordType`.
 
 use bytes::Bytes;
 
@@ -15,6 +18,8 @@ use super::{LeaderEpoch, NO_SEQUENCE, Offset, ProducerId};
 
 /// The version of keys and values that this module writes.
 const VERSION: i16 = 0;
+/// No tagged fields.
+const NO_TAGS: u8 = 0;
 
 /// What a control record says. The numbers are Kafka's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,7 +139,6 @@ pub fn leader_change_batch(
     voters: &[i32],
     granting_voters: &[i32],
 ) -> Bytes {
-    const NO_TAGS: u8 = 0;
     let mut value = Vec::new();
     value.extend_from_slice(&VERSION.to_be_bytes());
     value.extend_from_slice(&leader_id.to_be_bytes());
@@ -154,8 +158,41 @@ fn put_voters(out: &mut Vec<u8>, voters: &[i32]) {
     out.push(voters.len() as u8 + 1);
     for voter in voters {
         out.extend_from_slice(&voter.to_be_bytes());
-        out.push(0);
+        out.push(NO_TAGS);
     }
+}
+
+/// The batch that opens a snapshot (schema version 0), byte for byte as Kafka writes it: at offset 0 of the snapshot.
+///
+/// `last_contained_ms` is the time of the last batch of the log that the snapshot accounts for.
+#[must_use]
+pub fn snapshot_header_batch(epoch: LeaderEpoch, now_ms: i64, last_contained_ms: i64) -> Bytes {
+    let mut value = VERSION.to_be_bytes().to_vec();
+    value.extend_from_slice(&last_contained_ms.to_be_bytes());
+    value.push(NO_TAGS);
+    snapshot_batch(ControlType::SnapshotHeader, Offset::ZERO, epoch, now_ms, &value)
+}
+
+/// The batch that ends a snapshot (schema version 0), byte for byte as Kafka writes it. One without it is not whole.
+#[must_use]
+pub fn snapshot_footer_batch(base_offset: Offset, epoch: LeaderEpoch, now_ms: i64) -> Bytes {
+    let [v0, v1] = VERSION.to_be_bytes();
+    snapshot_batch(ControlType::SnapshotFooter, base_offset, epoch, now_ms, &[v0, v1, NO_TAGS])
+}
+
+fn snapshot_batch(
+    kind: ControlType,
+    base_offset: Offset,
+    epoch: LeaderEpoch,
+    now_ms: i64,
+    value: &[u8],
+) -> Bytes {
+    BatchBuilder::new()
+        .base_offset(base_offset)
+        .leader_epoch(epoch)
+        .control(true)
+        .record(now_ms, Some(&kind.to_key()), Some(value))
+        .build()
 }
 
 #[cfg(test)]
@@ -178,6 +215,16 @@ mod tests {
         e56800ffffffffffffffffffffffffffff0000000144000000080000000230000000000001030000 \
         00010000000002000200000001000000";
 
+    /// Written by Apache Kafka's kafka-clients 4.2.1, `MemoryRecordsBuilder.appendSnapshotHeaderMessage` and
+    /// `appendSnapshotFooterMessage`.
+    const SNAPSHOT_HEADER: &str = "\
+        00000000000000000000004700000004020239695e0020000000000000018bcfe568000000018bcf \
+        e56800ffffffffffffffffffffffffffff000000012a00000008000000031600000000018bcfe564 \
+        180000";
+    const SNAPSHOT_FOOTER: &str = "\
+        000000000000000b0000003f00000004028f6608e60020000000000000018bcfe568000000018bcf \
+        e56800ffffffffffffffffffffffffffff000000011a00000008000000040600000000";
+
     #[test]
     fn markers_are_kafkas_byte_for_byte() {
         for (outcome, expected) in [(TxnOutcome::Commit, COMMIT), (TxnOutcome::Abort, ABORT)] {
@@ -191,6 +238,14 @@ mod tests {
     fn leader_changes_are_kafkas_byte_for_byte() {
         let batch = leader_change_batch(Offset(11), LeaderEpoch(4), NOW_MS, 1, &[1, 2], &[1]);
         assert_eq!(batch, unhex(LEADER_CHANGE));
+    }
+
+    #[test]
+    fn headers_and_footers_of_snapshots_are_kafkas_byte_for_byte() {
+        let header = snapshot_header_batch(LeaderEpoch(4), NOW_MS, NOW_MS - 1000);
+        assert_eq!(header, unhex(SNAPSHOT_HEADER));
+        let footer = snapshot_footer_batch(Offset(11), LeaderEpoch(4), NOW_MS);
+        assert_eq!(footer, unhex(SNAPSHOT_FOOTER));
     }
 
     #[test]

@@ -114,8 +114,7 @@ impl KernelDisk {
         self.off(path, move |path| control::read_small(path, max_bytes)).await
     }
 
-    pub(crate) async fn replace_small(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-        let bytes = bytes.to_vec();
+    pub(crate) async fn replace(&self, path: &Path, bytes: Bytes) -> Result<(), DiskError> {
         self.off(path, move |path| control::replace_small(path, &bytes)).await
     }
 

@@ -151,10 +151,7 @@ impl Client {
         from: &[(i32, i64)],
         max_wait_ms: i32,
     ) -> Option<FetchResponse> {
-        let request = Self::fetch_request(topic, from, 1, max_wait_ms);
-        let (_, frame) = self.core.request(17, &request).ok()?;
-        self.socket.write_rope(&mut VecDeque::from([frame])).await.ok()?;
-        Some(self.try_receive().await?.decode::<FetchRequest>().expect("a valid answer"))
+        self.try_ask(17, &Self::fetch_request(topic, from, 1, max_wait_ms)).await
     }
 
     async fn try_receive(&mut self) -> Option<Answer> {
@@ -220,12 +217,45 @@ impl Client {
         self.receive().await.decode::<R>().expect("a valid answer")
     }
 
-    pub async fn create_topic(&mut self, topic: &str, partitions: i32) -> Topic {
+    fn create_request(topic: &str, partitions: i32) -> CreateTopicsRequest {
         let new = CreatableTopic::default()
             .with_name(name(topic))
             .with_num_partitions(partitions)
             .with_replication_factor(-1);
-        let response = self.ask(7, &CreateTopicsRequest::default().with_topics(vec![new])).await;
+        CreateTopicsRequest::default().with_topics(vec![new])
+    }
+
+    fn delete_request(topic: &str) -> DeleteTopicsRequest {
+        let state = DeleteTopicState::default().with_name(Some(name(topic)));
+        DeleteTopicsRequest::default().with_topics(vec![state])
+    }
+
+    /// Asks; `None` when the connection is lost and nothing is known.
+    async fn try_ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+        let (_, frame) = self.core.request(version, request).ok()?;
+        self.socket.write_rope(&mut VecDeque::from([frame])).await.ok()?;
+        Some(self.try_receive().await?.decode::<R>().expect("a valid answer"))
+    }
+
+    /// Creates a topic; `None` when the connection is lost and nothing is known.
+    pub async fn try_create_topic(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+    ) -> Option<Result<Topic, ErrorCode>> {
+        let response = self.try_ask(7, &Self::create_request(topic, partitions)).await?;
+        let created = &response.topics[0];
+        Some(checked(created.error_code).map(|()| Topic { name: topic.to_owned(), id: created.topic_id }))
+    }
+
+    /// Deletes a topic; `None` when the connection is lost and nothing is known.
+    pub async fn try_delete_topic(&mut self, topic: &str) -> Option<Result<(), ErrorCode>> {
+        let response = self.try_ask(6, &Self::delete_request(topic)).await?;
+        Some(checked(response.responses[0].error_code))
+    }
+
+    pub async fn create_topic(&mut self, topic: &str, partitions: i32) -> Topic {
+        let response = self.ask(7, &Self::create_request(topic, partitions)).await;
         let created = &response.topics[0];
         assert_eq!(checked(created.error_code), Ok(()), "{:?}", created.error_message);
         assert_eq!(created.num_partitions, partitions);
@@ -233,8 +263,7 @@ impl Client {
     }
 
     pub async fn delete_topic(&mut self, topic: &str) {
-        let state = DeleteTopicState::default().with_name(Some(name(topic)));
-        let response = self.ask(6, &DeleteTopicsRequest::default().with_topics(vec![state])).await;
+        let response = self.ask(6, &Self::delete_request(topic)).await;
         assert_eq!(checked(response.responses[0].error_code), Ok(()));
     }
 

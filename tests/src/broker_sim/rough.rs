@@ -1,6 +1,8 @@
 //! One life of a broker: a rough network, a bad disk, crashes at any moment, and clients that go on through all of it. What was
 //! acknowledged stays, in order and once; what a consumer has seen neither changes nor goes away.
 
+mod topics;
+
 use super::client::{Client, Topic, values};
 use super::{Bench, CLIENT, HOUR};
 use crate::campaign::Outcome;
@@ -17,6 +19,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use topics::Topics;
 
 /// Faults and states that a campaign must have reached, each at least once.
 pub const MUST_REACH: &[&str] = &[
@@ -32,6 +35,9 @@ pub const MUST_REACH: &[&str] = &[
     "disk full",
     "space again",
     "log folder offline",
+    "metadata snapshot",
+    "metadata snapshot failed",
+    "crash in a metadata snapshot",
     "mailbox full",
     "fetch delayed",
     "duplicate answered",
@@ -91,11 +97,19 @@ struct Life {
     /// The idempotent producer's batches that are not acknowledged, and the number of the next.
     unacknowledged: Rc<RefCell<VecDeque<i32>>>,
     next_number: Rc<Cell<i32>>,
+    topics: Rc<Topics>,
 }
 
 /// Lives one life.
 pub fn run_seed(seed: u64) -> Outcome {
-    let bench = Bench::new(seed, 1 + (seed % 3) as u16, make_small);
+    let bench = Bench::new(seed, 1 + (seed % 3) as u16, |options| {
+        make_small(options);
+        // In every other life, topics come and go and take the metadata log through snapshots.
+        if has_changing_topics(seed) {
+            options.metadata_snapshot_bytes = if seed.is_multiple_of(4) { 1 } else { 4000 };
+            options.metadata_segment_bytes = 8 << 10;
+        }
+    });
     let sim = bench.sim.clone();
     let rt = Rt::sim(sim.node(CLIENT));
     let life = Life {
@@ -104,14 +118,19 @@ pub fn run_seed(seed: u64) -> Outcome {
         ledgers: Rc::new((0..PARTITIONS).map(|_| RefCell::default()).collect()),
         unacknowledged: Rc::default(),
         next_number: Rc::default(),
+        topics: Rc::default(),
     };
-    let outcome = sim.run(HOUR, life.live());
+    let outcome = sim.run(HOUR, life.live(has_changing_topics(seed)));
     sim.end();
     let broken = match outcome {
         Ok(()) => None,
         Err(stalled) => Some(format!("the broker hangs: {stalled:?}")),
     };
     Outcome { broken, counts: sim.counts(), trace: sim.trace_hash(), steps: sim.steps() }
+}
+
+fn has_changing_topics(seed: u64) -> bool {
+    seed.is_multiple_of(2)
 }
 
 /// Sizes at which a short life meets what takes a real broker hours.
@@ -127,15 +146,19 @@ fn make_small(options: &mut BrokerOptions) {
 }
 
 impl Life {
-    async fn live(self) {
+    async fn live(self, changing_topics: bool) {
         let running = self.bench.start().await;
         let topic = self.bench.client().await.create_topic("rough", PARTITIONS as i32).await;
         self.bench.stop(running).await;
         self.bench.crash();
         self.start_clients(&topic);
+        if changing_topics {
+            self.rt.spawn(Queue::Foreground, self.clone().change_topics()).detach();
+        }
         let plan = self.draw_plan();
         for _ in 0..3 + self.rt.random_below(2) {
             let Some(running) = self.start(&plan).await else { continue };
+            self.topics.check(&running[0].shard.view().image);
             self.read_all(&topic).await;
             self.bench.network.set_plan(NetPlan::ROUGH);
             self.bench.disk.set_plan(plan.clone());
@@ -211,6 +234,7 @@ impl Life {
         for _ in 0..2 {
             self.bench.disk.set_plan(sound(plan));
             let running = self.bench.start().await;
+            self.topics.check(&running[0].shard.view().image);
             self.read_all(topic).await;
             self.stop(running).await.expect("the disk is sound");
             self.bench.crash();

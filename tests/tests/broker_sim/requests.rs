@@ -1,6 +1,6 @@
 //! Each kind of request against a whole simulated broker, held to what Kafka answers.
 
-use super::{check, check_with};
+use super::{check, check_with, producer_id};
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::{BatchBuilder, ProducerId};
 use hayate_tests::broker_sim::{Client, Topic, checked, name, records_from, records_of, values};
@@ -115,13 +115,7 @@ fn idempotent_producers_get_ids_of_their_own_and_no_duplicates() {
         let _running = bench.start().await;
         let mut ids = Vec::new();
         for _ in 0..4 {
-            let response = bench
-                .client()
-                .await
-                .ask(4, &InitProducerIdRequest::default().with_transactional_id(None))
-                .await;
-            assert_eq!((checked(response.error_code), response.producer_epoch), (Ok(()), 0));
-            ids.push(response.producer_id.0);
+            ids.push(producer_id(&mut bench.client().await).await);
         }
         ids.sort_unstable();
         ids.dedup();

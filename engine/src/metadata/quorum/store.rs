@@ -92,18 +92,22 @@ impl Store {
         }
     }
 
-    /// Drops the entries up to the one that ends at `last_offset`, if that one is no later than `applied`.
-    pub(super) fn compact(&mut self, last_offset: Offset, applied: u64) -> Option<LogStart> {
+    /// What lies before the log once it is compacted to `last_offset`; `None` when no entry up to `applied` ends there.
+    pub(super) fn start_behind(&self, last_offset: Offset, applied: u64) -> Option<LogStart> {
         let at = self.ends.binary_search(&last_offset).ok()?;
         let (index, term) = self.entries.get(at).map(|entry| (entry.index, entry.term))?;
-        if index > applied {
-            return None;
-        }
-        self.entries.drain(..=at);
-        self.ends.drain(..=at);
-        self.start =
-            LogStart { index, epoch: epoch(term), offset: last_offset, voters: self.start.voters.clone() };
-        Some(self.start.clone())
+        let voters = self.start.voters.clone();
+        (index <= applied).then(|| LogStart { index, epoch: epoch(term), offset: last_offset, voters })
+    }
+
+    /// Drops the entries up to the one that ends at `last_offset`, if that one is no later than `applied`.
+    pub(super) fn compact(&mut self, last_offset: Offset, applied: u64) -> Option<LogStart> {
+        let start = self.start_behind(last_offset, applied)?;
+        let kept = self.position(start.index + 1)?;
+        self.entries.drain(..kept);
+        self.ends.drain(..kept);
+        self.start = start.clone();
+        Some(start)
     }
 
     /// Where the entry of that index is, or would be; `None` when it is gone.

@@ -157,7 +157,10 @@ fn after_a_snapshot_the_log_starts_later() {
     }
     node.settle();
     assert_eq!(node.quorum.compact(Offset(99)), None);
+    let foretold = node.quorum.start_behind(Offset(3));
     let start = node.quorum.compact(Offset(3)).expect("a committed entry ends there");
+    assert_eq!(foretold.as_ref(), Some(&start));
+    assert_eq!(node.quorum.start_behind(Offset(3)), None, "it is gone already");
     assert_eq!((start.index, start.offset, start.epoch), (4, Offset(3), LeaderEpoch(1)));
     assert_eq!(start.voters, [0]);
     node.disk.start = start.encode();

@@ -16,7 +16,7 @@ fn at(offset: i64) -> Position {
 }
 
 /// The image after those of `records` that fit.
-fn image_of(records: &[MetadataRecord]) -> MetadataImage {
+pub(crate) fn image_of(records: &[MetadataRecord]) -> MetadataImage {
     let mut replay = Replay::new(MetadataImage::empty("cluster"));
     for (offset, record) in (0..).zip(records) {
         // Whatever does not fit is refused and changes nothing: that is the image's own test.

@@ -304,7 +304,7 @@ impl Mount {
         }
     }
 
-    pub(crate) async fn replace_small(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    pub(crate) async fn replace(&self, path: &Path, bytes: Bytes) -> Result<(), DiskError> {
         let temporary = temporary_of(path);
         let wanted = temporary.clone();
         let create = move |mount: &Mount, tree: &mut Tree| match tree.find_file(&wanted) {
@@ -316,7 +316,7 @@ impl Mount {
         file.truncate(0).await?;
         if !bytes.is_empty() {
             let padded = bytes.len().next_multiple_of(BLOCK_BYTES);
-            file.write(Extent::new(0, bytes), padded, Durability::Cached).await?;
+            file.write(Extent::new(0, &bytes), padded, Durability::Cached).await?;
             file.truncate(bytes.len() as u64).await?;
         }
         file.sync().await?;

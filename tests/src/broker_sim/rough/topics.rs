@@ -1,0 +1,82 @@
+//! Topics that come and go all through a life: what was acknowledged of them stays so, whatever becomes of the broker.
+
+use super::super::client::Client;
+use super::{Life, PATIENCE};
+use hayate_engine::metadata::image::MetadataImage;
+use hayate_net::error::ErrorCode;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// So many topics stand at a time, but for those of which nothing is known.
+const STANDING: u32 = 3;
+
+/// What is known of a topic from outside.
+#[derive(Clone, Copy)]
+enum Known {
+    /// Nothing: the answer is not there, or never came.
+    Nothing,
+    /// Its creation was acknowledged.
+    There(Uuid),
+    /// Its deletion was.
+    Gone,
+}
+
+/// What is known of each topic, by name.
+#[derive(Default)]
+pub(super) struct Topics(RefCell<BTreeMap<String, Known>>);
+
+impl Topics {
+    fn note(&self, topic: &str, known: Known) {
+        self.0.borrow_mut().insert(topic.to_owned(), known);
+    }
+
+    fn known(&self, topic: &str) -> Option<Known> {
+        self.0.borrow().get(topic).copied()
+    }
+
+    /// The image agrees with all that is known.
+    pub(super) fn check(&self, image: &MetadataImage) {
+        for (topic, known) in self.0.borrow().iter() {
+            match known {
+                Known::Nothing => {}
+                Known::There(id) => assert_eq!(image.topic_id(topic), Some(*id), "{topic} was created"),
+                Known::Gone => assert_eq!(image.topic_id(topic), None, "{topic} was deleted"),
+            }
+        }
+    }
+}
+
+impl Life {
+    /// Creates topics and deletes them a little later, until the world ends.
+    pub(super) async fn change_topics(self) {
+        let mut client = self.connect().await;
+        for number in 0u32.. {
+            self.create(&mut client, &format!("passing-{number}")).await;
+            if let Some(old) = number.checked_sub(STANDING) {
+                self.delete(&mut client, &format!("passing-{old}")).await;
+            }
+        }
+    }
+
+    async fn create(&self, client: &mut Client, topic: &str) {
+        self.topics.note(topic, Known::Nothing);
+        match self.rt.timeout(PATIENCE, client.try_create_topic(topic, 2)).await {
+            Ok(Some(Ok(created))) => self.topics.note(topic, Known::There(created.id)),
+            Ok(Some(Err(_))) => {}
+            Ok(None) | Err(_) => *client = self.connect().await,
+        }
+    }
+
+    async fn delete(&self, client: &mut Client, topic: &str) {
+        let Some(Known::There(_)) = self.topics.known(topic) else { return };
+        self.topics.note(topic, Known::Nothing);
+        match self.rt.timeout(PATIENCE, client.try_delete_topic(topic)).await {
+            Ok(Some(Ok(()))) => self.topics.note(topic, Known::Gone),
+            Ok(Some(Err(code))) => {
+                assert_ne!(code, ErrorCode::UnknownTopicOrPartition, "{topic} was created");
+            }
+            Ok(None) | Err(_) => *client = self.connect().await,
+        }
+    }
+}
