@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const FILE_BYTES: u64 = 64 << 20;
+/// Space that is filled with zeroes at a time.
+const ZEROED_STEP: u64 = 16 << 20;
 const SPAN: Duration = Duration::from_secs(2);
 
 /// One pattern of use.
@@ -28,6 +30,10 @@ enum Kind {
     Dsync,
     /// A write linked with its flush.
     Linked,
+    /// As linked, at the end of a file that grows: what a direct append does.
+    Growing,
+    /// The same where the space ahead is filled with zeroes first, in steps; the filling counts.
+    Zeroed,
     Cached,
     Read,
 }
@@ -47,6 +53,12 @@ const PATTERNS: &[Pattern] = &[
     Pattern { name: "linked 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Linked },
     Pattern { name: "dsync 4 KiB, 8 files", bytes: 4 << 10, files: 8, kind: Kind::Dsync },
     Pattern { name: "linked 4 KiB, 8 files", bytes: 4 << 10, files: 8, kind: Kind::Linked },
+    Pattern { name: "growing 256 KiB", bytes: 256 << 10, files: 1, kind: Kind::Growing },
+    Pattern { name: "zeroed 256 KiB", bytes: 256 << 10, files: 1, kind: Kind::Zeroed },
+    Pattern { name: "growing 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Growing },
+    Pattern { name: "zeroed 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Zeroed },
+    Pattern { name: "growing 4 MiB", bytes: 4 << 20, files: 1, kind: Kind::Growing },
+    Pattern { name: "zeroed 4 MiB", bytes: 4 << 20, files: 1, kind: Kind::Zeroed },
     Pattern { name: "cached 64 KiB", bytes: 64 << 10, files: 1, kind: Kind::Cached },
     Pattern { name: "cached 1 MiB", bytes: 1 << 20, files: 1, kind: Kind::Cached },
     Pattern { name: "read 64 KiB", bytes: 64 << 10, files: 1, kind: Kind::Read },
@@ -78,18 +90,35 @@ async fn written_file(disk: &Disk, path: PathBuf, data: &Bytes) -> File {
 
 /// Runs through the file, again and again, until the span is over; the time of each operation in nanoseconds.
 async fn run_through(rt: Rt, file: File, data: Bytes, kind: Kind) -> Vec<u64> {
-    let (start, mut pos, mut spans) = (rt.now(), 0, Vec::new());
+    let grows = matches!(kind, Kind::Growing | Kind::Zeroed);
+    if grows {
+        file.truncate(0).await.expect("cut");
+        file.sync().await.expect("synced");
+    }
+    let zeroes = AlignedBuf::zeroed(1 << 20).expect("a small buffer").into_bytes();
+    let (mut zeroed, mut pos, mut spans) = (0, 0, Vec::new());
+    let start = rt.now();
     while rt.now() - start < SPAN {
         let began = rt.now();
+        if kind == Kind::Zeroed && pos + data.len() as u64 > zeroed {
+            for _ in 0..ZEROED_STEP >> 20 {
+                file.write_at(zeroed, zeroes.clone(), Durability::Cached).await.expect("written");
+                zeroed += 1 << 20;
+            }
+            file.sync().await.expect("synced");
+        }
         match kind {
-            Kind::Dsync | Kind::Linked => {
+            Kind::Dsync | Kind::Linked | Kind::Growing | Kind::Zeroed => {
                 file.write_at(pos, data.clone(), Durability::Durable).await.expect("written")
             }
             Kind::Cached => file.write_at(pos, data.clone(), Durability::Cached).await.expect("written"),
             Kind::Read => drop(file.read_at(pos, data.len()).await.expect("read")),
         }
         spans.push((rt.now() - began).as_nanos() as u64);
-        pos = (pos + data.len() as u64) % FILE_BYTES;
+        pos += data.len() as u64;
+        if !grows {
+            pos %= FILE_BYTES;
+        }
     }
     spans
 }
@@ -133,6 +162,9 @@ async fn bench(dir: PathBuf, filter: String) {
         }
         disk.set_dsync_bytes_max(if pattern.kind == Kind::Dsync { usize::MAX } else { 0 });
         measure(&rt, &files, pattern).await;
+        if matches!(pattern.kind, Kind::Growing | Kind::Zeroed) {
+            files.clear(); // the next patterns need written files
+        }
     }
     drop(files);
     disk.remove_dir_all(&dir).await.expect("the folder is ours");

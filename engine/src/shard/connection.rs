@@ -46,8 +46,10 @@ const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 const WRITE_TIME_CONTENDED: Duration = Duration::from_secs(10);
 /// How often that is looked at.
 const WRITE_LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a frame that has begun may take while others wait for the memory that it holds.
+/// How long a frame that has begun may take for each MiB while others wait for the memory that it holds.
 const FRAME_TIME_CONTENDED: Duration = Duration::from_secs(10);
+/// A piece of a frame that has its time.
+const FRAME_PIECE_BYTES: usize = 1 << 20;
 /// How often that is looked at while nothing arrives.
 const FRAME_LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -107,6 +109,8 @@ pub struct Connection {
     cut: Cell<bool>,
     last_active: Cell<MonoTime>,
     last_frame_bytes: Cell<usize>,
+    /// Received of the frame that is being received, and what came with it.
+    filled_bytes: Cell<usize>,
     /// What is known of why it ends.
     cause: Cell<Option<CloseCause>>,
 }
@@ -147,6 +151,7 @@ impl Connection {
             interrupt: Interrupt::default(),
             cut: Cell::new(false),
             last_frame_bytes: Cell::new(0),
+            filled_bytes: Cell::new(0),
             cause: Cell::new(None),
         });
         let number = shard.connections.add(&connection);
@@ -340,8 +345,9 @@ impl Connection {
         let late = async {
             loop {
                 self.shard.rt.sleep(FRAME_LOOK_EVERY).await;
-                let took = self.shard.rt.now().since(began);
-                if took >= FRAME_TIME_CONTENDED && charge.is_wanted() {
+                let came = self.filled_bytes.get() / FRAME_PIECE_BYTES;
+                let time_max = FRAME_TIME_CONTENDED * u32::try_from(came + 1).unwrap_or(u32::MAX);
+                if self.shard.rt.now().since(began) >= time_max && charge.is_wanted() {
                     return Err(End::Slow);
                 }
             }
@@ -374,6 +380,7 @@ impl Connection {
                 0 => return Err(End::CutFrame),
                 count => self.shard.metrics.received_bytes.add(count as u64),
             }
+            self.filled_bytes.set(received.len());
             self.last_active.set(self.shard.rt.now());
         }
         Ok(true)
