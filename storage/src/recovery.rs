@@ -13,11 +13,11 @@ use crate::disk::{Disk, OpenMode};
 use crate::error::StorageError;
 use crate::log::LogStart;
 use crate::names::{FolderName, PARTITION_METADATA, TopicPartition};
-use crate::store::checkpoint::{CHECKPOINT, Checkpoint, Entry, load};
+use crate::store::checkpoint::{CHECKPOINT, Checkpoint, Entry, Part, load};
 use crate::wal::format::LogId;
 use crate::wal::guard::{self, GUARD_FILE, Guarded, RECOVERY_GUARD_FILE, TailGuard};
 use crate::wal::scan::{Damage, WalEnd, scan};
-use crate::wal::{DONE_SUFFIX, WAL_FOLDER, discard};
+use crate::wal::{DONE_SUFFIX, WAL_FOLDER, WalNeed, discard};
 use bytes::Bytes;
 use hayate_rt::Rt;
 use plan::LogPlan;
@@ -83,16 +83,17 @@ pub async fn recover(
     let mut report = RecoveryReport { clean: true, ..RecoveryReport::default() };
     disk.create_dir_all(data_dir).await?;
     let context = Context { rt, disk, data_dir };
-    let (mut checkpoint, names) = load(disk, data_dir).await?;
+    let mut checkpoints = load(disk, data_dir).await?;
     let wal = data_dir.join(WAL_FOLDER);
     let folders = if disk.exists(&wal).await? { disk.list(&wal).await? } else { Vec::new() };
     let mut damaged = false;
     for folder in folders.iter().filter(|entry| entry.is_dir && !entry.name.ends_with(DONE_SUFFIX)) {
         report.clean = false;
-        let old = OldWal::read(&context, wal.join(&folder.name), progress).await?;
-        damaged |= context.recover_wal(&old, &mut checkpoint, &mut report, progress).await?;
+        let needed = checkpoints.wal_need(&folder.name);
+        let old = OldWal::read(&context, wal.join(&folder.name), needed, progress).await?;
+        damaged |= context.recover_wal(&old, &mut checkpoints.merged, &mut report, progress).await?;
     }
-    finish(&context, &checkpoint, &names, damaged, report.clean).await?;
+    finish(&context, &checkpoints.merged, &checkpoints.parts, damaged, report.clean).await?;
     Ok(report)
 }
 
@@ -116,6 +117,8 @@ async fn read_files(
 struct OldWal {
     folder: PathBuf,
     files: Vec<Bytes>,
+    /// What the shard's checkpoint needs of them.
+    needed: Option<WalNeed>,
     /// Blocks that the run was rewriting.
     guarded: Vec<Guarded>,
     /// Blocks that a recovery was rewriting when it was interrupted.
@@ -126,12 +129,13 @@ impl OldWal {
     async fn read(
         context: &Context<'_>,
         folder: PathBuf,
+        needed: Option<WalNeed>,
         progress: &mut Progress<'_>,
     ) -> Result<OldWal, StorageError> {
         let files = read_files(context, &folder, progress).await?;
         let guarded = read_guard(context, folder.join(GUARD_FILE)).await?;
         let interrupted = read_guard(context, folder.join(RECOVERY_GUARD_FILE)).await?;
-        Ok(OldWal { folder, files, guarded, interrupted })
+        Ok(OldWal { folder, files, needed, guarded, interrupted })
     }
 }
 
@@ -144,24 +148,23 @@ async fn read_guard(context: &Context<'_>, path: PathBuf) -> Result<Vec<Guarded>
     Ok(guard::decode(&bytes))
 }
 
-/// Makes the result durable, then lets go of the WALs.
+/// Makes the result durable, then lets go of the WALs, and last of the shards' checkpoints: without what they say of a WAL, damage
+/// that was found in it might not be found again after a crash in here.
 async fn finish(
     context: &Context<'_>,
     checkpoint: &Checkpoint,
-    names: &[String],
+    parts: &[Part],
     damaged: bool,
     clean: bool,
 ) -> Result<(), StorageError> {
     let disk = context.disk;
-    let is_merged = names.iter().all(|name| name == CHECKPOINT);
+    let is_merged = parts.iter().all(|part| part.name == CHECKPOINT);
     if clean && is_merged {
         return Ok(());
     }
-    let merged = Checkpoint { generation: checkpoint.generation + 1, entries: checkpoint.entries.clone() };
+    let generation = checkpoint.generation + 1;
+    let merged = Checkpoint { generation, wal: None, entries: checkpoint.entries.clone() };
     disk.replace_small(context.data_dir.join(CHECKPOINT), &merged.encode()).await?;
-    for name in names.iter().filter(|name| *name != CHECKPOINT) {
-        disk.remove_file(context.data_dir.join(name)).await?;
-    }
     let wal = context.data_dir.join(WAL_FOLDER);
     if disk.exists(&wal).await? {
         if damaged {
@@ -170,6 +173,11 @@ async fn finish(
         } else {
             discard(disk, &wal).await?;
         }
+    }
+    // Not before the WALs are gone for good.
+    disk.sync_dir(context.data_dir).await?;
+    for part in parts.iter().filter(|part| part.name != CHECKPOINT) {
+        disk.remove_file(context.data_dir.join(&part.name)).await?;
     }
     Ok(disk.sync_dir(context.data_dir).await?)
 }
@@ -183,7 +191,7 @@ impl Context<'_> {
         report: &mut RecoveryReport,
         progress: &mut Progress<'_>,
     ) -> Result<bool, StorageError> {
-        let scanned = scan(&old.files);
+        let scanned = scan(&old.files, old.needed);
         let guarded: Vec<Guarded> = old.guarded.iter().chain(&old.interrupted).cloned().collect();
         if scanned.end == WalEnd::Torn {
             self.rt.reached("torn tail");
@@ -287,7 +295,7 @@ impl Context<'_> {
     }
 }
 
-/// Marks the plans of the logs that a damaged group may have held.
+/// Marks the plans of the logs that what is damaged may have held.
 fn spread_damage(
     damage: &Damage,
     known: &BTreeMap<LogId, TopicPartition>,
@@ -302,6 +310,9 @@ fn spread_damage(
         let start = checkpoint.entries.get(&id).map(|entry| &entry.start);
         let plan = plans.entry(id).or_insert_with(|| LogPlan::new(start, 0));
         plan.damage =
-            Some(format!("group {} of the write-ahead log, which was durable, cannot be read", damage.lsn));
+            Some(format!("{} of the write-ahead log, which was durable, cannot be read", damage.lost));
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

@@ -22,6 +22,16 @@ pub const WAL_FOLDER: &str = "hayate.wal";
 /// Ends the name of a folder that is no longer needed: removing is not atomic, renaming is.
 pub const DONE_SUFFIX: &str = ".done";
 
+/// What a checkpoint says of the WAL beside it: from which file on it is still needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalNeed {
+    /// Which life of the WAL.
+    pub wal_id: u64,
+    /// Sequence of the oldest use of a file that holds anything which the checkpoint does not account for; of the active one when none
+    /// does. Its header was durable, and nothing may have been written over it.
+    pub sequence: u64,
+}
+
 /// Removes a folder with WAL files so that a crash leaves all of it or nothing that counts.
 ///
 /// # Errors

@@ -78,7 +78,8 @@ impl LogInner {
         // Until a cut that is in the WAL is finished, its frame stays.
         let cutting = state.truncating && state.control.is_empty();
         if !cutting {
-            state.oldest_wal = if settled { None } else { Some(active) };
+            // What is behind the mark was handed to the active file or a later one. Never back to an earlier: it may be let go by now.
+            state.oldest_wal = state.oldest_wal.filter(|_| !settled).map(|oldest| oldest.max(active));
         }
         state.accounted = captured.mark;
         state.accounted_producers = captured.producers;

@@ -340,6 +340,7 @@ impl LogInner {
             return Ok(kept);
         }
         self.shared.count_miss();
+        let truncations = self.state.borrow().truncations;
         let file = self.segment_file(at.segment).await?;
         let mut len = want.clamp(COLD_READ_BYTES_MIN, COLD_READ_BYTES);
         loop {
@@ -353,10 +354,21 @@ impl LogInner {
                 len = need_bytes.max(len * 2);
                 continue;
             }
-            self.shared.keep_read(key, at.pos, bytes.clone());
-            self.read_ahead(&file, key, at.pos + bytes.len() as u64, file_end);
+            if self.keep_read(key, at.pos, &bytes, truncations) {
+                self.read_ahead(&file, key, at.pos + bytes.len() as u64, file_end);
+            }
             return Ok(bytes);
         }
+    }
+
+    /// Keeps a read that was begun after so many cuts; not if there was another meanwhile, which takes such bytes out of the cache:
+    /// other batches may stand in their place by now. Whether it was kept.
+    fn keep_read(&self, key: ReadKey, pos: u64, bytes: &Bytes, truncations: u64) -> bool {
+        let is_current = self.state.borrow().truncations == truncations;
+        if is_current {
+            self.shared.keep_read(key, pos, bytes.clone());
+        }
+        is_current
     }
 
     /// Reads what follows in the background, for a reader that goes on.
@@ -364,14 +376,14 @@ impl LogInner {
         if pos >= file_end || !self.shared.begin_read_ahead() {
             return;
         }
-        let (shared, file) = (self.shared.clone(), file.clone());
+        let (log, file, truncations) = (self.clone(), file.clone(), self.state.borrow().truncations);
         let span = COLD_READ_BYTES.min((file_end - pos) as usize);
         let reading = async move {
             // A failure shows when a reader gets there.
             if let Ok(bytes) = file.read_at(pos, span).await {
-                shared.keep_read(key, pos, bytes);
+                log.keep_read(key, pos, &bytes, truncations);
             }
-            shared.end_read_ahead();
+            log.shared.end_read_ahead();
         };
         self.shared.rt.spawn(hayate_rt::Queue::Foreground, reading).detach();
     }

@@ -11,7 +11,7 @@ use crate::disk::{Disk, OpenMode};
 use crate::error::ReadError;
 use crate::names::PARTITION_METADATA;
 use crate::recovery::recover;
-use crate::store::{LogSpec, Store, StoreConfig};
+use crate::store::{LogSpec, ReadKey, Store, StoreConfig};
 use hayate_rt::Rt;
 use hayate_rt::sim::{NodeId, Sim};
 use std::path::Path;
@@ -46,7 +46,11 @@ struct Node {
 
 /// Runs `on` to its end on a node of its own.
 fn run<F: Future<Output = ()> + 'static>(on: impl FnOnce(Node) -> F) {
-    let sim = Sim::new(1);
+    run_seed(1, on);
+}
+
+fn run_seed<F: Future<Output = ()> + 'static>(seed: u64, on: impl FnOnce(Node) -> F) {
+    let sim = Sim::new(seed);
     let device = SimDisk::new(&sim, NODE, FaultPlan::default());
     let rt = Rt::sim(sim.node(NODE));
     let disk = Disk::sim(&device, &rt);
@@ -288,4 +292,37 @@ fn what_a_crash_left_of_a_logs_own_first_appends_is_cut() {
         let file = node.disk.open(Path::new(FOLDER).join(segment(0)), OpenMode::Read).await.unwrap();
         assert_eq!(file.len().await.unwrap(), 0);
     });
+}
+
+#[test]
+fn a_read_under_way_while_the_log_is_cut_keeps_nothing_of_what_is_gone() {
+    for seed in 0..100 {
+        run_seed(seed, |node| async move {
+            let (store, log) = node.open_log(None).await;
+            node.append(&log, 2, None).await;
+            store.close().await.unwrap();
+            // Nothing is in memory.
+            let (store, log) = node.open_log(None).await;
+            let key = ReadKey { log: log.inner.id, segment: Offset(0) };
+            let cut_to =
+                node.device.read_visible(Path::new(FOLDER).join(segment(0))).unwrap().len() as u64 / 2;
+            node.device.set_plan(FaultPlan { read_us: 20..=20_000, ..FaultPlan::default() });
+            let reading = log.clone();
+            let reader = async move {
+                while reading.inner.state.borrow().truncations == 0 {
+                    reading.inner.shared.forget_reads(key.log);
+                    let _ = reading.read(Offset(0), Offset(1), 1, true).await;
+                }
+            };
+            node.rt.spawn(hayate_rt::Queue::Foreground, reader).detach();
+            log.truncate_to(Offset(1)).await.unwrap();
+            node.rt.sleep(Duration::from_millis(100)).await;
+            let kept = store.shared.kept_read(key, cut_to);
+            assert!(
+                kept.is_none(),
+                "seed {seed} keeps {} bytes that were cut",
+                kept.map_or(0, |kept| kept.len())
+            );
+        });
+    }
 }

@@ -89,6 +89,8 @@ impl LogInner {
         self.log_cut(mark).await?;
         let _held = self.files.acquire().await;
         let dropped = self.state.borrow_mut().cut_end(mark, &self.shared)?;
+        // Together with the cut: a read under way sees the one and keeps nothing, a later one finds nothing of what is gone.
+        self.shared.forget_reads(self.id);
         self.shared.guard.forget(self.id).await?;
         // A full disk is waited out: there is no way back behind the cut.
         while let Err(error) = self.finish_cut(mark, &dropped).await {
@@ -116,7 +118,6 @@ impl LogInner {
                 file.sync().await?;
             }
         }
-        self.shared.forget_reads(self.id);
         let producers = self.rebuild_producers(mark).await?;
         {
             let mut state = self.state.borrow_mut();

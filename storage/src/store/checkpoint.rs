@@ -2,11 +2,13 @@
 //! back in the WAL. Every shard writes its own; recovery merges them into one. A file is replaced as a whole.
 //!
 //! ```text
-//!  0 magic "HCKP" │ 4 version u32 │ 8 generation u64 │ 16 logs u32 │ entries … │ crc32c of all before
+//!  0 magic "HCKP" │ 4 version u32 │ 8 generation u64 │ 16 wal id u64 │ 24 needed from u64 │ 32 logs u32 │ entries …
+//!    │ crc32c of all before
 //!  entry: topic bytes u16 │ topic │ partition i32 │ topic id, 16 │ start i64 │ high watermark i64 │ end offset i64
 //!         │ segment base i64 │ position u64 │ producer bytes u32 │ producers (in full)
 //! ```
-//! All integers are little-endian. Of two entries for one log, that of the file with the higher generation counts.
+//! *needed from* is the sequence of the oldest file of the WAL *wal id* that the entries do not account for, and 0 in the merged
+//! checkpoint, which has no WAL beside it; version 1 lacks both. All integers are little-endian. Of two entries for one log, that of the file with the higher generation counts.
 
 use super::Shared;
 use crate::batch::Offset;
@@ -15,6 +17,7 @@ use crate::error::StorageError;
 use crate::log::{LogInner, LogStart, Mark, Stored};
 use crate::names::TopicPartition;
 use crate::wal::format::LogId;
+use crate::wal::{WalNeed, shard_folder};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -22,7 +25,9 @@ use std::rc::Rc;
 /// The merged checkpoint, and the beginning of the names of the shards' own.
 pub(crate) const CHECKPOINT: &str = "hayate.checkpoint";
 const MAGIC: &[u8; 4] = b"HCKP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Says nothing of the WAL.
+const VERSION_WITHOUT_WAL: u32 = 1;
 /// More than the checkpoint of any sane shard.
 const BYTES_MAX: usize = 1 << 30;
 
@@ -37,6 +42,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     pub(crate) generation: u64,
+    /// What the entries leave to the shard's WAL; `None` when it is unknown, or there is no WAL.
+    pub(crate) wal: Option<WalNeed>,
     pub(crate) entries: BTreeMap<LogId, Entry>,
 }
 
@@ -46,6 +53,9 @@ impl Checkpoint {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.generation.to_le_bytes());
+        let WalNeed { wal_id, sequence } = self.wal.unwrap_or(WalNeed { wal_id: 0, sequence: 0 });
+        bytes.extend_from_slice(&wal_id.to_le_bytes());
+        bytes.extend_from_slice(&sequence.to_le_bytes());
         bytes.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         for (id, entry) in &self.entries {
             encode_entry(&mut bytes, id, entry);
@@ -62,17 +72,26 @@ impl Checkpoint {
             return None;
         }
         let mut reader = Reader(body);
-        if reader.take::<4>()? != *MAGIC || u32::from_le_bytes(reader.take()?) != VERSION {
+        if reader.take::<4>()? != *MAGIC {
             return None;
         }
-        let generation = u64::from_le_bytes(reader.take()?);
+        let version = u32::from_le_bytes(reader.take()?);
+        let generation = reader.number()?;
+        let wal = match version {
+            VERSION_WITHOUT_WAL => None,
+            VERSION => {
+                let need = WalNeed { wal_id: reader.number()?, sequence: reader.number()? };
+                (need.sequence > 0).then_some(need)
+            }
+            _ => return None,
+        };
         let logs = u32::from_le_bytes(reader.take()?);
         let mut entries = BTreeMap::new();
         for _ in 0..logs {
             let (id, entry) = decode_entry(&mut reader)?;
             entries.insert(id, entry);
         }
-        reader.0.is_empty().then_some(Checkpoint { generation, entries })
+        reader.0.is_empty().then_some(Checkpoint { generation, wal, entries })
     }
 }
 
@@ -99,7 +118,7 @@ fn decode_entry(reader: &mut Reader<'_>) -> Option<(LogId, Entry)> {
     let topic_id = reader.take()?;
     let (start, high_watermark) = (reader.offset()?, reader.offset()?);
     let (offset, segment) = (reader.offset()?, reader.offset()?);
-    let end = Mark { offset, segment, pos: u64::from_le_bytes(reader.take()?) };
+    let end = Mark { offset, segment, pos: reader.number()? };
     let producer_bytes = u32::from_le_bytes(reader.take()?) as usize;
     let producers = reader.bytes(producer_bytes)?.to_vec();
     let start = LogStart { start, high_watermark, end, producers };
@@ -121,16 +140,41 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
+    fn number(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take()?))
+    }
+
     fn offset(&mut self) -> Option<Offset> {
         Some(Offset(i64::from_le_bytes(self.take()?)))
     }
 }
 
-/// All checkpoints of a data folder, merged; and the names of the files they came from.
+/// All checkpoints of a data folder.
+pub(crate) struct Loaded {
+    pub(crate) merged: Checkpoint,
+    /// The files that they came from.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// One checkpoint file.
+pub(crate) struct Part {
+    pub(crate) name: String,
+    wal: Option<WalNeed>,
+}
+
+impl Loaded {
+    /// What is needed of the WAL in the folder of this name, as far as that shard's checkpoint says.
+    pub(crate) fn wal_need(&self, folder: &str) -> Option<WalNeed> {
+        let name = format!("{CHECKPOINT}.{folder}");
+        self.parts.iter().find(|part| part.name == name)?.wal
+    }
+}
+
+/// Reads all checkpoints of a data folder.
 ///
 /// # Errors
 /// [`StorageError::Corrupt`] when one is damaged: it was replaced as a whole, so this is no unfinished write.
-pub(crate) async fn load(disk: &Disk, data_dir: &Path) -> Result<(Checkpoint, Vec<String>), StorageError> {
+pub(crate) async fn load(disk: &Disk, data_dir: &Path) -> Result<Loaded, StorageError> {
     let mut found = Vec::new();
     for entry in disk.list(data_dir).await? {
         let ours = entry.name == CHECKPOINT || entry.name.starts_with(&format!("{CHECKPOINT}.shard"));
@@ -145,29 +189,31 @@ pub(crate) async fn load(disk: &Disk, data_dir: &Path) -> Result<(Checkpoint, Ve
     }
     found.sort_by_key(|(checkpoint, _)| checkpoint.generation);
     let mut merged = Checkpoint::default();
-    let mut names = Vec::new();
+    let mut parts = Vec::new();
     for (checkpoint, name) in found {
+        parts.push(Part { name, wal: checkpoint.wal });
         merged.generation = checkpoint.generation;
         merged.entries.extend(checkpoint.entries);
-        names.push(name);
     }
-    Ok((merged, names))
+    Ok(Loaded { merged, parts })
 }
 
 /// The name of a shard's own checkpoint.
 pub(crate) fn shard_checkpoint(shard: usize) -> String {
-    format!("{CHECKPOINT}.shard{shard}")
+    format!("{CHECKPOINT}.{}", shard_folder(shard))
 }
 
 impl Shared {
-    /// Writes what the logs are accounted for, durably.
-    pub(crate) async fn write_checkpoint(&self) -> Result<(), DiskError> {
+    /// Writes what the logs are accounted for, durably; says from which use of a WAL file on it needs the WAL.
+    pub(crate) async fn write_checkpoint(&self) -> Result<u64, DiskError> {
         let _held = self.checkpoint_lock.acquire().await;
         let _phase = self.rt.phase("writing a checkpoint");
         let generation = self.checkpoint_generation.get() + 1;
         let logs: Vec<Rc<LogInner>> = self.logs.borrow().values().cloned().collect();
         let entries: BTreeMap<LogId, Entry> = logs.iter().map(|log| (log.id, log.entry())).collect();
-        let checkpoint = Checkpoint { generation, entries };
+        let oldest = logs.iter().filter_map(|log| log.state.borrow().oldest_wal).min();
+        let wal = self.wal.borrow().need(oldest);
+        let checkpoint = Checkpoint { generation, wal: Some(wal), entries };
         let bytes = checkpoint.encode();
         let path = self.config.data_dir.join(shard_checkpoint(self.config.shard));
         self.disk.replace_small(path, &bytes).await?;
@@ -179,7 +225,7 @@ impl Shared {
             }
         }
         self.count_checkpoint();
-        Ok(())
+        Ok(wal.sequence)
     }
 }
 
@@ -209,7 +255,8 @@ mod tests {
             let id = LogId { topic_id: [partition as u8; 16], partition };
             (id, Entry { partition: TopicPartition::new(topic, partition).unwrap(), start })
         };
-        Checkpoint { generation: 9, entries: [entry("a", 0, 4097), entry("b-c", 7, 0)].into() }
+        let wal = Some(WalNeed { wal_id: 77, sequence: 3 });
+        Checkpoint { generation: 9, wal, entries: [entry("a", 0, 4097), entry("b-c", 7, 0)].into() }
     }
 
     #[test]
@@ -217,6 +264,17 @@ mod tests {
         assert_eq!(Checkpoint::decode(&sample().encode()), Some(sample()));
         let empty = Checkpoint::default();
         assert_eq!(Checkpoint::decode(&empty.encode()), Some(empty));
+    }
+
+    #[test]
+    fn a_checkpoint_of_the_first_version_says_nothing_of_the_wal() {
+        let mut bytes = sample().encode();
+        bytes.truncate(bytes.len() - 4);
+        bytes[4] = 1;
+        bytes.drain(16..32);
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        assert_eq!(Checkpoint::decode(&bytes), Some(Checkpoint { wal: None, ..sample() }));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Store {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Store, StorageError> {
         disk.create_dir_all(&config.data_dir).await?;
-        let (checkpoint, _) = checkpoint::load(&disk, &config.data_dir).await?;
+        let checkpoint = checkpoint::load(&disk, &config.data_dir).await?.merged;
         let folder = config.data_dir.join(WAL_FOLDER).join(shard_folder(config.shard));
         let wal = WalFiles::create(&disk, &folder, rt.random_u64(), config.wal).await?;
         let guard = TailGuard::create(&disk, &folder.join(GUARD_FILE)).await?;

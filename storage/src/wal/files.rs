@@ -5,6 +5,7 @@
 //!        ▲ take into use: header     full        released: everything in it is in flushed segments
 //! ```
 
+use super::WalNeed;
 use super::format::FileHeader;
 use crate::disk::{AlignedBuf, BLOCK_BYTES, Disk, DiskError, Durability, File, OpenMode};
 use bytes::Bytes;
@@ -87,6 +88,12 @@ impl WalFiles {
     /// Names this life of the WAL.
     pub fn wal_id(&self) -> u64 {
         self.wal_id
+    }
+
+    /// What is needed of this WAL when `oldest` is the oldest use of a file that holds something needed.
+    pub fn need(&self, oldest: Option<u64>) -> WalNeed {
+        let active = self.active_sequence();
+        WalNeed { wal_id: self.wal_id, sequence: oldest.map_or(active, |oldest| oldest.min(active)) }
     }
 
     /// Sequence of the file being written.

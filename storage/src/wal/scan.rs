@@ -4,7 +4,11 @@
 //! Groups count in the order of their LSN, without a gap, each as a whole. The first that is not there ends the log. If a
 //! later group of the same WAL names that LSN durable, the end is **corruption**; otherwise it is a **torn tail**, which
 //! nobody was told of.
+//!
+//! The checkpoint names the oldest file that is needed: one that is missing from there on is corruption too. It holds what is
+//! durable, and without its header it looks like a file that was let go and was about to be used again.
 
+use super::WalNeed;
 use super::format::{
     FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, GROUP_HEADER_BYTES,
 };
@@ -16,6 +20,7 @@ use crate::disk::BLOCK_BYTES;
 use crate::mutants::{Mutant, is_active};
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// One frame that counts.
 #[derive(Clone, Debug)]
@@ -33,16 +38,35 @@ pub enum WalEnd {
     Clean,
     /// An unfinished group follows the last one; it was never durable.
     Torn,
-    /// A group that was durable is damaged.
+    /// Something that was durable is damaged.
     Corrupt(Damage),
 }
 
-/// What is known of a damaged group.
+/// The first of what cannot be read although it was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The group of this number.
+    Group(u64),
+    /// The header of the file of this sequence, or the file.
+    File(u64),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Group(lsn) => write!(f, "group {lsn}"),
+            Lost::File(sequence) => write!(f, "file {sequence}"),
+        }
+    }
+}
+
+/// What is known of damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The group's number.
-    pub lsn: u64,
-    /// The logs that this group or one behind it has frames of, when their headers could be read; otherwise any log of the WAL may be hit.
+    /// Where it begins.
+    pub lost: Lost,
+    /// The logs that what is lost, or not replayed because of it, has frames of, when their headers could be read; otherwise any log of
+    /// the WAL may be hit.
     pub logs: Option<BTreeSet<LogId>>,
 }
 
@@ -65,29 +89,59 @@ enum Missing {
     Damaged(Option<BTreeSet<LogId>>),
 }
 
-/// Reads the files of one WAL: their whole contents, in any order.
+/// A file that was taken into use, and what its header says.
+type Use<'a> = (FileHeader, &'a Bytes);
+
+/// Reads the files of one WAL: their whole contents, in any order; `needed` is what the checkpoint says of it, if it says anything.
 ///
-/// Files without a valid header hold nothing: a file is taken into use only after its header is durable. Unless one holds a group
-/// that must stand behind such a header: then the header was there and is damaged, and with it the way to the file's groups is lost.
-pub fn scan(files: &[Bytes]) -> WalScan {
-    let mut found = scan_uses(files);
-    let is_lost = |group: &GroupHeader| match newest_use(files) {
+/// Files without a valid header hold nothing: a file is taken into use only after its header is durable. Unless the checkpoint needs
+/// it, or one holds a group that must stand behind such a header: then the header was there and is damaged, and with it the way to the
+/// file's groups is lost.
+pub fn scan(files: &[Bytes], needed: Option<WalNeed>) -> WalScan {
+    let uses = needed_uses(files, needed);
+    let mut found = scan_uses(&uses);
+    let wal_id = needed.map(|needed| needed.wal_id).or(uses.first().map(|(header, _)| header.wal_id));
+    let is_lost = |group: &GroupHeader| match wal_id {
         // A crash may tear the header of a file that is used again: it holds groups of its earlier use, with lower LSNs.
-        Some(newest) => group.wal_id == newest.wal_id && group.lsn > found.last_lsn,
+        Some(wal_id) => group.wal_id == wal_id && group.lsn > found.last_lsn,
         // The header that was being written is not the first of its WAL: another file then has one.
         None => true,
     };
     let headless = files.iter().filter(|bytes| FileHeader::decode(bytes).is_err());
-    let lost = headless.flat_map(|bytes| group_headers(bytes)).any(|group| is_lost(&group));
-    if lost && !matches!(found.end, WalEnd::Corrupt(_)) {
-        found.end = WalEnd::Corrupt(Damage { lsn: found.last_lsn + 1, logs: None });
-    }
+    let has_lost = headless.flat_map(|bytes| group_headers(bytes)).any(|group| is_lost(&group));
+    let lost = match (missing_use(&uses, needed), &found.end) {
+        (Some(sequence), _) => Lost::File(sequence),
+        (None, WalEnd::Corrupt(damage)) if has_lost => damage.lost,
+        (None, WalEnd::Clean | WalEnd::Torn) if has_lost => Lost::Group(found.last_lsn + 1),
+        (None, WalEnd::Clean | WalEnd::Torn | WalEnd::Corrupt(_)) => return found,
+    };
+    found.end = WalEnd::Corrupt(Damage { lost, logs: None });
     found
 }
 
-fn newest_use(files: &[Bytes]) -> Option<FileHeader> {
-    let headers = files.iter().filter_map(|bytes| FileHeader::decode(bytes).ok());
-    headers.max_by_key(|header| header.sequence)
+/// The uses of files of one life of the WAL, oldest first, from the oldest that is needed.
+fn needed_uses(files: &[Bytes], needed: Option<WalNeed>) -> Vec<Use<'_>> {
+    let mut uses: Vec<Use<'_>> =
+        files.iter().filter_map(|bytes| Some((FileHeader::decode(bytes).ok()?, bytes))).collect();
+    uses.sort_by_key(|(header, _)| header.sequence);
+    let newest = uses.last().map(|(header, _)| WalNeed { wal_id: header.wal_id, sequence: 0 });
+    let from = needed.or(newest);
+    uses.retain(|(header, _)| {
+        from.is_some_and(|from| header.wal_id == from.wal_id && header.sequence >= from.sequence)
+    });
+    uses
+}
+
+/// The first use that is needed and not there: every one from the oldest needed to the newest known was made durable, one by one.
+fn missing_use(uses: &[Use<'_>], needed: Option<WalNeed>) -> Option<u64> {
+    let mut expected = needed?.sequence;
+    for (header, _) in uses {
+        if header.sequence != expected {
+            return Some(expected);
+        }
+        expected += 1;
+    }
+    uses.is_empty().then_some(expected)
 }
 
 /// The group headers that begin a block of `bytes`, whatever they are worth.
@@ -95,16 +149,12 @@ fn group_headers(bytes: &[u8]) -> impl Iterator<Item = GroupHeader> {
     bytes.chunks(BLOCK_BYTES).filter_map(|block| GroupHeader::decode(block).ok())
 }
 
-/// Reads the files that have a header.
-fn scan_uses(files: &[Bytes]) -> WalScan {
-    let mut uses: Vec<(FileHeader, &Bytes)> =
-        files.iter().filter_map(|bytes| Some((FileHeader::decode(bytes).ok()?, bytes))).collect();
-    uses.sort_by_key(|(header, _)| header.sequence);
-    let Some(&(newest, _)) = uses.last() else {
+/// Reads the groups of files in the order of their use.
+fn scan_uses(uses: &[Use<'_>]) -> WalScan {
+    let (Some((first, _)), Some((newest, _))) = (uses.first(), uses.last()) else {
         return WalScan { frames: Vec::new(), last_lsn: 0, end: WalEnd::Clean };
     };
-    uses.retain(|(header, _)| header.wal_id == newest.wal_id);
-    let mut reader = Reader { wal_id: newest.wal_id, next_lsn: uses[0].0.first_lsn, frames: Vec::new() };
+    let mut reader = Reader { wal_id: newest.wal_id, next_lsn: first.first_lsn, frames: Vec::new() };
     for (at, (header, bytes)) in uses.iter().enumerate() {
         let Err((position, missing)) = reader.read_file(bytes) else { continue };
         let continues = uses.get(at + 1).is_some_and(|(next, _)| next.first_lsn == reader.next_lsn);
@@ -169,10 +219,12 @@ impl Reader {
             || later.iter().any(|(header, _)| header.first_lsn > self.next_lsn);
         match (named_durable, missing) {
             (true, Missing::Damaged(logs)) => {
-                let lost = logs.is_some().then(|| self.logs_from(position, file, later)).flatten();
-                WalEnd::Corrupt(Damage { lsn: self.next_lsn, logs: lost })
+                let hit = logs.is_some().then(|| self.logs_from(position, file, later)).flatten();
+                WalEnd::Corrupt(Damage { lost: Lost::Group(self.next_lsn), logs: hit })
             }
-            (true, Missing::Absent) => WalEnd::Corrupt(Damage { lsn: self.next_lsn, logs: None }),
+            (true, Missing::Absent) => {
+                WalEnd::Corrupt(Damage { lost: Lost::Group(self.next_lsn), logs: None })
+            }
             (false, Missing::Damaged(_)) => WalEnd::Torn,
             (false, Missing::Absent) if is_blank(&file[position..]) => WalEnd::Clean,
             (false, Missing::Absent) => WalEnd::Torn,
@@ -323,11 +375,11 @@ mod tests {
         }
         // The payload of partition 3's frame in the first of them.
         let payload_at = 2 * BLOCK_BYTES + GROUP_HEADER_BYTES + FRAME_HEADER_BYTES;
-        let intact = scan(&[file.clone().into()]);
+        let intact = scan(&[file.clone().into()], None);
         assert_eq!((intact.last_lsn, intact.end), (4, WalEnd::Clean));
         file[payload_at] ^= 1;
-        let WalEnd::Corrupt(damage) = scan(&[file.into()]).end else { panic!("durable, and damaged") };
-        assert_eq!(damage.lsn, 2);
+        let WalEnd::Corrupt(damage) = scan(&[file.into()], None).end else { panic!("durable, and damaged") };
+        assert_eq!(damage.lost, Lost::Group(2));
         let hit: Option<Vec<i32>> = damage.logs.map(|logs| logs.iter().map(|log| log.partition).collect());
         assert_eq!(hit, Some(vec![3, 4, 5]), "all that were not replayed");
     }
@@ -340,13 +392,22 @@ mod tests {
 
     /// The highest LSN that counts, and how the WAL ends.
     fn check(files: Vec<Vec<u8>>, last_lsn: u64, end: WalEnd) {
+        check_needed(None, files, last_lsn, end);
+    }
+
+    /// The same beside a checkpoint that needs the files from this use on.
+    fn check_needed(sequence: Option<u64>, files: Vec<Vec<u8>>, last_lsn: u64, end: WalEnd) {
         let files: Vec<Bytes> = files.into_iter().map(Bytes::from).collect();
-        let scanned = scan(&files);
-        assert_eq!((scanned.last_lsn, scanned.end), (last_lsn, end));
+        let scanned = scan(&files, sequence.map(|sequence| WalNeed { wal_id: WAL, sequence }));
+        assert_eq!((scanned.last_lsn, scanned.end), (last_lsn, end), "needed from {sequence:?}");
     }
 
     fn lost_from(lsn: u64) -> WalEnd {
-        WalEnd::Corrupt(Damage { lsn, logs: None })
+        WalEnd::Corrupt(Damage { lost: Lost::Group(lsn), logs: None })
+    }
+
+    fn lost_file(sequence: u64) -> WalEnd {
+        WalEnd::Corrupt(Damage { lost: Lost::File(sequence), logs: None })
     }
 
     #[test]
@@ -385,5 +446,41 @@ mod tests {
         check(vec![headless(used(WAL, 1, 1..16)), used(WAL, 2, 16..31)], 30, WalEnd::Clean);
         let others = headless(used(WAL + 1, 1, 90..95));
         check(vec![others, used(WAL, 2, 16..31)], 30, WalEnd::Clean);
+    }
+
+    #[test]
+    fn a_header_that_the_checkpoint_needs_is_lost() {
+        let (first, second) = (|| used(WAL, 1, 1..16), || used(WAL, 2, 16..31));
+        // Of the oldest needed file, of one in the middle, of the newest, of the only one.
+        check_needed(Some(1), vec![headless(first()), second()], 30, lost_file(1));
+        let third = used(WAL, 3, 31..40);
+        check_needed(Some(1), vec![first(), headless(second()), third], 15, lost_file(2));
+        check_needed(Some(1), vec![first(), headless(second())], 15, lost_from(16));
+        check_needed(Some(2), vec![first(), headless(second())], 0, lost_file(2));
+        check_needed(Some(1), vec![headless(used(WAL, 1, 1..1))], 0, lost_file(1));
+        // A whole file is gone, or all are.
+        check_needed(Some(1), vec![second()], 30, lost_file(1));
+        check_needed(Some(2), vec![], 0, lost_file(2));
+        check_needed(Some(1), vec![used(WAL + 1, 1, 1..16)], 0, lost_file(1));
+    }
+
+    #[test]
+    fn a_header_that_no_checkpoint_needs_is_harmless() {
+        let second = || used(WAL, 2, 16..31);
+        check_needed(Some(2), vec![headless(used(WAL, 1, 1..16)), second()], 30, WalEnd::Clean);
+        // A crash between the checkpoint and the release leaves older files: whole, or some of them.
+        check_needed(Some(2), vec![used(WAL, 1, 1..16), second()], 30, WalEnd::Clean);
+        let rotten_between = vec![used(WAL, 1, 1..16), headless(second()), used(WAL, 3, 31..40)];
+        check_needed(Some(3), rotten_between, 39, WalEnd::Clean);
+        // A file is about to be used for the first time, or again.
+        check_needed(Some(2), vec![second(), headless(vec![0; FILE_BYTES])], 30, WalEnd::Clean);
+        check_needed(Some(1), vec![used(WAL, 1, 1..16), second(), vec![0; FILE_BYTES]], 30, WalEnd::Clean);
+    }
+
+    #[test]
+    fn a_lost_file_takes_every_log_with_it_also_where_a_group_is_damaged() {
+        let mut damaged = used(WAL, 1, 1..4);
+        damaged[2 * BLOCK_BYTES + GROUP_HEADER_BYTES..][..FRAME_HEADER_BYTES].fill(0);
+        check(vec![damaged, headless(used(WAL, 2, 16..31))], 1, lost_from(2));
     }
 }
