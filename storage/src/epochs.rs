@@ -100,6 +100,22 @@ impl EpochCache {
         Some((floor.map_or(requested, |entry| entry.epoch), end))
     }
 
+    /// Where a follower cuts its log when its leader answers that `epoch` ends at `offset` there: at that offset, or where the largest
+    /// epoch at or below `epoch` ends here, whichever comes first; and which epoch that is. When it is not the leader's, the follower
+    /// asks about it next (KIP-279).
+    ///
+    /// With an undefined epoch, and where no epochs are known, the offset alone decides, as before KIP-101.
+    #[must_use]
+    pub fn cut_point(&self, epoch: LeaderEpoch, offset: Offset) -> (Option<LeaderEpoch>, Offset) {
+        if epoch == LeaderEpoch::NONE {
+            return (None, offset);
+        }
+        let higher = self.entries.partition_point(|entry| entry.epoch <= epoch);
+        let known = higher.checked_sub(1).and_then(|slot| self.entries.get(slot));
+        let end = self.entries.get(higher).map_or(offset, |next| next.start_offset.min(offset));
+        (known.map(|entry| entry.epoch), end)
+    }
+
     /// The epoch of the record at `offset`; `None` before the first known epoch.
     #[must_use]
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
@@ -223,6 +239,29 @@ mod tests {
             assert_eq!(found.map(|(epoch, end)| (epoch.0, end.0)), expected, "{requested}");
         }
         assert_eq!(EpochCache::new().end_offset_for(LeaderEpoch(0), Offset(99)), None);
+    }
+
+    #[test]
+    fn cut_points_of_a_leaders_answers() {
+        let known = cache(&[(2, 20), (4, 40), (5, 50)]);
+        for (epoch, offset, expected) in [
+            // The leader's epoch is known: the shorter of both histories of it counts.
+            (4, 45, (Some(4), 45)),
+            (4, 60, (Some(4), 50)),
+            (5, 70, (Some(5), 70)),
+            (2, 10, (Some(2), 10)),
+            // It is not: what this log has of later epochs goes, and the leader is asked about the epoch before.
+            (3, 60, (Some(2), 40)),
+            (3, 30, (Some(2), 30)),
+            (6, 60, (Some(5), 60)),
+            (1, 60, (None, 20)),
+            // The leader knows no epochs.
+            (-1, 45, (None, 45)),
+        ] {
+            let (found, at) = known.cut_point(LeaderEpoch(epoch), Offset(offset));
+            assert_eq!((found.map(|epoch| epoch.0), at.0), expected, "{epoch} to {offset}");
+        }
+        assert_eq!(EpochCache::new().cut_point(LeaderEpoch(3), Offset(9)), (None, Offset(9)));
     }
 
     #[test]

@@ -19,8 +19,9 @@ mod wal_feed;
 
 pub use append::{Appended, FlushTicket};
 pub use read::{ReadResult, TimestampOffset};
+pub use truncate::Truncation;
 
-pub(crate) use open::LogStart;
+pub(crate) use open::{LogStart, read_epochs};
 pub(crate) use wal_feed::{Carried, Fed};
 
 use crate::batch::{BatchHeader, LeaderEpoch, Offset};
@@ -129,6 +130,9 @@ pub(crate) struct LogState {
     pub(crate) accounted: Mark,
     pub(crate) high_watermark: Offset,
     pub(crate) epochs: EpochCache,
+    /// Whether the file of the epochs lacks something. What it says of offsets before the checkpoint's end is always complete;
+    /// recovery learns the rest from the batches.
+    pub(crate) epochs_changed: bool,
     pub(crate) producers: ProducerState,
     /// The producer state at the flushed mark: what of `producers` a crash cannot take back.
     pub(crate) flushed_producers: ProducerState,
@@ -310,6 +314,7 @@ impl Log {
     /// Those of the disk.
     pub async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), StorageError> {
         self.inner.check()?;
+        let _held = self.inner.files.acquire().await;
         {
             let mut state = self.inner.state.borrow_mut();
             let end = state.end;

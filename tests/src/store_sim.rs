@@ -32,5 +32,6 @@ pub const MUST_REACH: &[&str] = &[
     "duplicate recognised",
     "cold read",
     "start advanced",
+    "log cut by epoch",
     "clean stop",
 ];

@@ -161,7 +161,7 @@ impl MetadataLog {
         }
         let Some(first) = entries.first() else { return Ok(()) };
         if first.base_offset < self.log.offsets().end {
-            self.log.truncate_to(first.base_offset).await?;
+            self.log.truncate_to(first.epoch, first.base_offset).await?;
         }
         for entry in entries {
             self.append(entry).await?;

@@ -294,7 +294,7 @@ impl LogState {
             ..batch.header
         };
         self.active_mut().push(&header);
-        self.epochs.assign(epoch, base);
+        self.epochs_changed |= self.epochs.assign(epoch, base);
         if header.producer_id.is_some() {
             self.producers.apply(&header, base);
             self.unflushed.push_back(header);

@@ -72,6 +72,9 @@ impl LogInner {
         let active = self.shared.wal.borrow().active_sequence();
         let captured = self.state.borrow().captured();
         self.materialise(Until::Mark(captured.mark)).await?;
+        if self.state.borrow().epochs_changed {
+            self.store_epochs().await?;
+        }
         let mut state = self.state.borrow_mut();
         let settled =
             state.flushed == captured.mark && state.end == captured.mark.offset && state.control.is_empty();

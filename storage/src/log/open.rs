@@ -6,7 +6,7 @@ use crate::batch::Offset;
 use crate::checkpoint::PartitionMetadata;
 use crate::checkpoint::partition_metadata::PARTITION_METADATA_BYTES_MAX;
 use crate::chunk::block_ceil;
-use crate::disk::{DirEntry, OpenMode};
+use crate::disk::{DirEntry, Disk, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
 use crate::foreign::{is_of_log, name_foreign};
@@ -86,7 +86,7 @@ impl LogInner {
         let start = start.bounded();
         let failed = damage(shared, &folder).await?;
         let segments = list_segments(shared, &folder, &start, now_ms, failed.is_some()).await?;
-        let mut epochs = match read_epochs(shared, &folder).await {
+        let mut epochs = match read_epochs(&shared.disk, &folder).await {
             // It is offline already, and keeps no other from starting.
             Err(StorageError::Corrupt(_)) if failed.is_some() => EpochCache::new(),
             read => read?,
@@ -106,6 +106,7 @@ impl LogInner {
             accounted: start.end,
             high_watermark: start.high_watermark.max(start.start).min(start.end.offset),
             epochs,
+            epochs_changed: false,
             flushed_producers: producers.clone(),
             producers,
             unflushed: VecDeque::new(),
@@ -189,9 +190,10 @@ async fn damage(shared: &Shared, folder: &Path) -> Result<Option<StorageError>, 
     Ok(mark.map(|what| StorageError::Corrupt(String::from_utf8_lossy(&what).into_owned())))
 }
 
-async fn read_epochs(shared: &Shared, folder: &Path) -> Result<EpochCache, StorageError> {
+/// The leader epochs that a log's file holds.
+pub(crate) async fn read_epochs(disk: &Disk, folder: &Path) -> Result<EpochCache, StorageError> {
     let path = folder.join(LEADER_EPOCH_CHECKPOINT);
-    let Some(bytes) = shared.disk.read_small(&path, EPOCHS_BYTES_MAX).await? else {
+    let Some(bytes) = disk.read_small(&path, EPOCHS_BYTES_MAX).await? else {
         return Ok(EpochCache::new());
     };
     EpochCache::parse(&bytes).map_err(|cause| StorageError::Corrupt(format!("{}: {cause}", path.display())))

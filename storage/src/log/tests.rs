@@ -315,7 +315,7 @@ fn a_read_under_way_while_the_log_is_cut_keeps_nothing_of_what_is_gone() {
                 }
             };
             node.rt.spawn(hayate_rt::Queue::Foreground, reader).detach();
-            log.truncate_to(Offset(1)).await.unwrap();
+            log.truncate_to(LeaderEpoch(1), Offset(1)).await.unwrap();
             node.rt.sleep(Duration::from_millis(100)).await;
             let kept = store.shared.kept_read(key, cut_to);
             assert!(

@@ -4,7 +4,7 @@
 //! or finishes the cut; bytes behind it never come back. A cut at the start is in the checkpoint before any file goes.
 
 use super::{CachedChunk, Log, LogInner, LogState, Mark};
-use crate::batch::{BatchScan, Offset, scan::Checksums};
+use crate::batch::{BatchScan, LeaderEpoch, Offset, scan::Checksums};
 use crate::chunk::Chunk;
 use crate::disk::DiskError;
 use crate::error::{ReadError, StorageError};
@@ -17,24 +17,42 @@ use std::rc::Rc;
 /// Bytes read at a time while producer state is rebuilt.
 const REPLAY_READ_BYTES: usize = 1 << 20;
 
+/// What a cut found and left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truncation {
+    /// The log's end.
+    pub end: Offset,
+    /// The largest epoch, of those asked about and those before, that the log knew.
+    pub epoch: Option<LeaderEpoch>,
+}
+
 impl Log {
-    /// Cuts the log so that it ends at or before `offset`, at the start of the batch that holds it. Durable on return. Does
-    /// nothing when the log ends earlier; never cuts before the log's start.
+    /// Cuts the log as a follower does when its leader says that `epoch` ends at `offset` there ([`EpochCache::cut_point`]): so that it
+    /// ends at or before that, at the start of the batch that holds it. Durable on return. Does nothing when the log ends earlier; never
+    /// cuts before the log's start.
+    ///
+    /// [`EpochCache::cut_point`]: crate::epochs::EpochCache::cut_point
     ///
     /// # Errors
-    /// Those that take the log offline.
-    pub async fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
+    /// Those that take the log offline; [`StorageError::Closed`] while another cut is under way.
+    pub async fn truncate_to(&self, epoch: LeaderEpoch, offset: Offset) -> Result<Truncation, StorageError> {
         let inner = &self.inner;
         inner.check()?;
         inner.shared.check_open()?;
-        inner.state.borrow_mut().truncating = true;
+        let (epoch, offset) = {
+            let mut state = inner.state.borrow_mut();
+            if std::mem::replace(&mut state.truncating, true) {
+                return Err(StorageError::Closed);
+            }
+            state.epochs.cut_point(epoch, offset)
+        };
         let cut = inner.truncate(offset).await;
         inner.state.borrow_mut().truncating = false;
         inner.flushed.notify(); // a closing store waits for it
         if let Err(error) = &cut {
             inner.fail(error);
         }
-        cut
+        cut.map(|()| Truncation { end: self.offsets().end, epoch })
     }
 
     /// Moves the log's start up to `offset`, durably, and removes the segments that end before it.
@@ -52,7 +70,8 @@ impl Log {
         };
         if to > inner.state.borrow().stored.start || inner.state.borrow().awaits_checkpoint() {
             inner.shared.write_checkpoint().await?;
-            inner.state.borrow_mut().epochs.truncate_from_start(to);
+            let mut state = inner.state.borrow_mut();
+            state.epochs_changed |= state.epochs.truncate_from_start(to);
         }
         // Also when the start stays: what was not accounted for at an earlier call may be by now.
         if inner.state.borrow().expired() == 0 {
@@ -128,10 +147,17 @@ impl LogInner {
         self.store_epochs().await
     }
 
+    /// Makes the leader epochs durable. The caller holds the `files` lock.
     pub(crate) async fn store_epochs(&self) -> Result<(), StorageError> {
-        let text = self.state.borrow().epochs.render();
-        self.shared.disk.replace_small(self.folder.join(LEADER_EPOCH_CHECKPOINT), text.as_bytes()).await?;
-        Ok(())
+        let text = {
+            let mut state = self.state.borrow_mut();
+            state.epochs_changed = false;
+            state.epochs.render()
+        };
+        let path = self.folder.join(LEADER_EPOCH_CHECKPOINT);
+        let stored = self.shared.disk.replace_small(path, text.as_bytes()).await;
+        self.state.borrow_mut().epochs_changed |= stored.is_err();
+        Ok(stored?)
     }
 
     /// Producer state as of `mark`, from the newest snapshot before it and the batches behind that.

@@ -1,15 +1,17 @@
-//! Puts a plan into the segments of one log: writes, cuts, and the producer state at the new end. Idempotent: a crash on
-//! the way is followed by the same again.
+//! Puts a plan into the segments of one log: writes, cuts, and what follows from its batches, the producer state and the leader epochs
+//! at the new end. Idempotent: a crash on the way is followed by the same again.
 
 use super::Context;
 use super::plan::{LogPlan, Write};
-use crate::batch::{BatchScan, Offset, scan::Checksums};
+use crate::batch::scan::{Checksums, Scanned};
+use crate::batch::{BatchHeader, BatchScan, LeaderEpoch, Offset};
 use crate::chunk::{block_ceil, block_floor};
 use crate::disk::{AlignedBuf, Durability, File, OpenMode};
+use crate::epochs::EpochCache;
 use crate::error::StorageError;
 use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
-use crate::log::Mark;
-use crate::names::{FileKind, FileName, FileStage, SegmentFile};
+use crate::log::{Mark, read_epochs};
+use crate::names::{FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT, SegmentFile};
 use crate::producers::ProducerState;
 use crate::wal::format::LogId;
 use crate::wal::guard::{Guard, Guarded, TailGuard};
@@ -50,7 +52,7 @@ pub(super) async fn replay(
     cut_file(context, folder, plan.end.segment, plan.end.pos).await?;
     remove_later(context, folder, plan.end.segment).await?;
     trim_indexes(context, folder, plan).await?;
-    rebuild_producers(context, folder, plan, producers).await
+    learn(context, folder, plan, producers).await
 }
 
 /// The solid bytes of the block that the first write shares with them may be in no WAL: a crash here may damage them.
@@ -192,30 +194,66 @@ async fn trim_indexes(context: &Context<'_>, folder: &Path, plan: &LogPlan) -> R
     Ok(())
 }
 
-/// The producer state at the plan's end: from that at its base if the log only grew, else from the newest snapshot before the cut.
-async fn rebuild_producers(
+/// What is learnt of batches while they are looked through.
+struct Learnt {
+    producers: ProducerState,
+    /// Batches before this offset are in it.
+    producers_from: Offset,
+    epochs: EpochCache,
+    epochs_from: Offset,
+}
+
+impl Learnt {
+    fn take(&mut self, batch: &Scanned<'_>) {
+        let BatchHeader { base_offset, partition_leader_epoch: epoch, .. } = batch.header;
+        if base_offset >= self.producers_from {
+            // A batch that no leader writes is the reader's to report.
+            let _ = self.producers.replay(&batch.header, batch.bytes);
+        }
+        if base_offset >= self.epochs_from && epoch >= LeaderEpoch(0) {
+            self.epochs.assign(epoch, base_offset);
+        }
+    }
+}
+
+/// Stores the leader epochs as they are at the plan's end, and returns the producer state there: from that at its base if the log only
+/// grew, else from the newest snapshot before the cut.
+async fn learn(
     context: &Context<'_>,
     folder: &Path,
     plan: &LogPlan,
     producers: &[u8],
 ) -> Result<Vec<u8>, StorageError> {
-    let (mut state, mut from) = if plan.cut {
+    let segments = segment_bases(context, folder).await?;
+    let (producers, mut from) = if plan.cut {
         newest_snapshot(context, folder, plan.end.offset).await?
     } else {
         let full = ProducerState::from_full(producers, context.rt.wall_ms(), i64::MAX);
         (full.unwrap_or_else(|| ProducerState::new(i64::MAX)), plan.base)
     };
-    let mut segments = segment_bases(context, folder).await?;
-    segments.retain(|base| from.segment <= *base && *base <= plan.end.segment);
-    for base in segments {
+    let producers_from = from.offset;
+    if plan.untouched < from.offset {
+        let holder = segments.iter().copied().rfind(|base| *base <= plan.untouched);
+        let segment = holder.or(segments.first().copied()).unwrap_or(from.segment).min(from.segment);
+        from = Mark { offset: plan.untouched, segment, pos: 0 };
+    }
+    let mut epochs = read_epochs(context.disk, folder).await?;
+    let stored = epochs.clone();
+    epochs.truncate_from_end(plan.untouched);
+    let mut learnt = Learnt { producers, producers_from, epochs, epochs_from: plan.untouched };
+    for base in segments.into_iter().filter(|base| from.segment <= *base && *base <= plan.end.segment) {
         let pos = if base == from.segment { from.pos } else { 0 };
         let path = path_of(folder, base, FileKind::Log);
         let file = context.disk.open(&path, OpenMode::Read).await?;
         let size = if base == plan.end.segment { plan.end.pos } else { file.len().await? };
-        apply_batches(&file, pos, size, &mut state).await?;
-        from = Mark { offset: from.offset, segment: base, pos: size };
+        look_through(&file, pos, size, &mut learnt).await?;
     }
-    Ok(if state.is_empty() { Vec::new() } else { state.encode_full() })
+    let Learnt { producers, epochs, .. } = learnt;
+    if epochs != stored {
+        let text = epochs.render();
+        context.disk.replace_small(folder.join(LEADER_EPOCH_CHECKPOINT), text.as_bytes()).await?;
+    }
+    Ok(if producers.is_empty() { Vec::new() } else { producers.encode_full() })
 }
 
 async fn segment_bases(context: &Context<'_>, folder: &Path) -> Result<Vec<Offset>, StorageError> {
@@ -248,21 +286,13 @@ async fn newest_snapshot(
     Ok((ProducerState::new(i64::MAX), Mark { offset: first, segment: first, pos: 0 }))
 }
 
-async fn apply_batches(
-    file: &File,
-    mut pos: u64,
-    size: u64,
-    state: &mut ProducerState,
-) -> Result<(), StorageError> {
+async fn look_through(file: &File, mut pos: u64, size: u64, learnt: &mut Learnt) -> Result<(), StorageError> {
     let mut want = PIECE_BYTES;
     while pos < size {
         let span = want.min((size - pos) as usize);
         let bytes = file.read_at(pos, span).await?;
         let mut scan = BatchScan::new(&bytes, Checksums::Trust);
-        for batch in scan.by_ref() {
-            // A batch that no leader writes is the reader's to report.
-            let _ = state.replay(&batch.header, batch.bytes);
-        }
+        scan.by_ref().for_each(|batch| learnt.take(&batch));
         match scan.position() as u64 {
             0 if (span as u64) < size - pos => want *= 2,
             0 => return Err(StorageError::Corrupt(format!("{} at position {pos}", file.path().display()))),

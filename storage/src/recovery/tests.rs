@@ -79,10 +79,14 @@ impl Node {
     }
 
     async fn append(&self, log: &Log) {
+        self.append_in(LeaderEpoch(1), log).await;
+    }
+
+    async fn append_in(&self, epoch: LeaderEpoch, log: &Log) {
         let now_ms = self.rt().wall_ms();
         let batch = BatchBuilder::new().record(now_ms, None, Some(&[7; VALUE_BYTES])).build();
         let valid = validate(&batch, &ProduceRules::default(), now_ms).unwrap();
-        log.append(&batch, &valid, LeaderEpoch(1)).unwrap().durable.await.unwrap();
+        log.append(&batch, &valid, epoch).unwrap().durable.await.unwrap();
     }
 
     /// Two acknowledged records of the first log in the WAL's first file, and of the other so many that the second is in use; then the
@@ -198,6 +202,32 @@ fn a_crash_in_the_recovery_that_found_damage_loses_nothing_of_it() {
             for number in 0..LOGS {
                 assert!(node.is_marked(number).await, "log {number} is not marked");
             }
+        });
+    }
+}
+
+#[test]
+fn leader_epochs_that_only_batches_tell_of_are_there_after_a_crash() {
+    for accounted in [false, true] {
+        run(4, move |node| async move {
+            node.recover().await;
+            let store = node.open().await;
+            let log = store.logs().remove(0);
+            for epoch in [3, 3, 4, 6] {
+                node.append_in(LeaderEpoch(epoch), &log).await;
+            }
+            if accounted {
+                log.inner.account().await.unwrap();
+                store.shared.write_checkpoint().await.unwrap();
+            }
+            let cut = log.truncate_to(LeaderEpoch(5), Offset(9)).await.unwrap();
+            assert_eq!((cut.end, cut.epoch), (Offset(3), Some(LeaderEpoch(4))));
+            node.append_in(LeaderEpoch(7), &log).await;
+            node.crash();
+            node.recover().await;
+            let log = node.open().await.logs().remove(0);
+            let epochs: Vec<_> = (0..4).map(|offset| log.epoch_at(Offset(offset)).map(|it| it.0)).collect();
+            assert_eq!(epochs, [Some(3), Some(3), Some(4), Some(7)]);
         });
     }
 }

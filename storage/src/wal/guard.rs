@@ -173,7 +173,7 @@ fn decode_slot(slot: &Bytes) -> Option<Guarded> {
         pos: u64::from_le_bytes([
             header[40], header[41], header[42], header[43], header[44], header[45], header[46], header[47],
         ]),
-        bytes: slot.slice(BLOCK_BYTES..BLOCK_BYTES + len),
+        bytes: slot.slice_ref(bytes),
     })
 }
 

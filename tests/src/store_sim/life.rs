@@ -32,6 +32,8 @@ const PARTITIONS: i32 = 4;
 const IDEMPOTENT: i32 = 1;
 const DELETING: i32 = 2;
 const FOLLOWING: i32 = 3;
+/// More leader epochs than a run goes through.
+const EPOCHS_A_RUN: i32 = 10_000;
 
 /// One life.
 pub struct Life {
@@ -153,8 +155,9 @@ impl Life {
         let disk = Disk::sim(&self.disk, &rt);
         let started = Started::default();
         let (slot, starting) = (started.clone(), rt.clone());
+        let epoch = LeaderEpoch(self.run * EPOCHS_A_RUN);
         let start = async move {
-            *slot.borrow_mut() = Some(start(starting, disk).await);
+            *slot.borrow_mut() = Some(start(starting, disk, epoch).await);
         };
         rt.spawn(Queue::Foreground, start).detach();
         started
@@ -220,6 +223,12 @@ impl Life {
         model.start = offsets.start;
         model.cut(offsets.end);
         model.promise(offsets.end);
+        for sent in model.sent.iter().filter(|sent| sent.base >= offsets.start) {
+            let epoch = log.epoch_at(sent.base);
+            if epoch != Some(sent.epoch) {
+                return Err(Broken(format!("epoch {epoch:?} at {}, sent in {}", sent.base, sent.epoch)));
+            }
+        }
         if log.offsets().end == offsets.end && idempotent {
             self.verify_duplicates(log, &model)
         } else {
@@ -247,7 +256,7 @@ impl Life {
         let rt = self.rt();
         let clients = Clients {
             rt: rt.clone(),
-            epoch: LeaderEpoch(self.run),
+            epoch: LeaderEpoch(self.run * EPOCHS_A_RUN),
             broken: self.broken.clone(),
             next_id: self.next_id.clone(),
             store: store.clone(),
@@ -331,7 +340,7 @@ fn log_config(number: i32) -> LogConfig {
     }
 }
 
-async fn start(rt: Rt, disk: Disk) -> Result<(Store, RecoveryReport), StorageError> {
+async fn start(rt: Rt, disk: Disk, epoch: LeaderEpoch) -> Result<(Store, RecoveryReport), StorageError> {
     let report = recover(&rt, &disk, Path::new(DATA_DIR), &mut |_| {}).await?;
     let wal = WalConfig {
         first_file_bytes: 32 << 10,
@@ -355,8 +364,7 @@ async fn start(rt: Rt, disk: Disk) -> Result<(Store, RecoveryReport), StorageErr
     let store = Store::open(rt, disk, config, logs.collect()).await?;
     for log in store.logs() {
         if log.failure().is_none() {
-            let epoch = log.latest_epoch().unwrap_or(LeaderEpoch(0));
-            log.begin_epoch(LeaderEpoch(epoch.0 + 1)).await?;
+            log.begin_epoch(epoch).await?;
         }
     }
     Ok((store, report))

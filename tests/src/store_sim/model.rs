@@ -1,7 +1,7 @@
 //! What a partition must hold: every batch that was sent, and how far it was acknowledged or seen.
 
 use hayate_storage::batch::{
-    BatchBuilder, BatchHeader, BatchScan, Offset, ProducerId, ScanEnd, scan::Checksums,
+    BatchBuilder, BatchHeader, BatchScan, LeaderEpoch, Offset, ProducerId, ScanEnd, scan::Checksums,
 };
 use std::fmt;
 
@@ -13,6 +13,8 @@ const TIMESTAMP_MS: i64 = 1_767_225_600_000;
 pub struct Sent {
     pub base: Offset,
     pub next: Offset,
+    /// The leader epoch that it was appended in.
+    pub epoch: LeaderEpoch,
     /// CRC of the batch: content, without offset and epoch.
     pub crc: u32,
     pub sequence: i32,
@@ -61,17 +63,24 @@ impl Model {
         builder.build().to_vec()
     }
 
-    pub fn push(&mut self, base: Offset, header: &BatchHeader, batch: Vec<u8>) {
+    pub fn push(&mut self, base: Offset, epoch: LeaderEpoch, header: &BatchHeader, batch: Vec<u8>) {
         let next = base.plus(i64::from(header.last_offset_delta)).next();
         let bytes = if header.base_sequence >= 0 { batch } else { Vec::new() };
-        self.sent.push(Sent { base, next, crc: header.crc, sequence: header.base_sequence, bytes });
+        self.sent.push(Sent { base, next, epoch, crc: header.crc, sequence: header.base_sequence, bytes });
     }
 
-    /// From here on, what the batch that holds `offset` and those behind it hold may go.
+    /// Where the log ends once it is cut to `offset`, or to the end of `epoch` if that comes first.
+    pub fn end_after_cut(&self, epoch: LeaderEpoch, offset: Offset) -> Offset {
+        let later = self.sent.iter().find(|sent| sent.epoch > epoch);
+        let to = later.map_or(offset, |later| later.base.min(offset));
+        let holder = self.sent.iter().find(|sent| sent.base <= to && to < sent.next);
+        holder.map_or(to, |sent| sent.base)
+    }
+
+    /// From here on, what lies behind `offset` may go.
     pub fn unpromise(&mut self, offset: Offset) {
         self.cuts += 1;
-        let holder = self.sent.iter().find(|sent| sent.base <= offset && offset < sent.next);
-        self.promised = self.promised.min(holder.map_or(offset, |sent| sent.base));
+        self.promised = self.promised.min(offset);
     }
 
     pub fn promise(&mut self, offset: Offset) {

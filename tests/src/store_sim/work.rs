@@ -37,12 +37,12 @@ impl Clients {
             self.store.writable().await;
             let burst = if self.rt.random_below(12) == 0 { 12 } else { 1 };
             for _ in 0..burst {
-                self.append(&log, &model, idempotent);
+                self.append(&log, &model, self.epoch, idempotent);
             }
         }
     }
 
-    fn append(&self, log: &Log, model: &SharedModel, idempotent: bool) {
+    fn append(&self, log: &Log, model: &SharedModel, epoch: LeaderEpoch, idempotent: bool) {
         let records = 1 + self.rt.random_below(5) as usize;
         let bytes = match self.rt.random_below(40) {
             0 => 15_000 + self.rt.random_below(8_000),
@@ -54,13 +54,13 @@ impl Clients {
         let batch = Model::batch(id, records, bytes as usize, sequence);
         let valid =
             validate(&batch, &ProduceRules::default(), self.rt.wall_ms()).expect("our own batch is good");
-        let Ok(appended) = log.append(&batch, &valid, self.epoch) else {
+        let Ok(appended) = log.append(&batch, &valid, epoch) else {
             self.rt.reached("append refused");
             return;
         };
         {
             let mut model = model.borrow_mut();
-            model.push(appended.base_offset, &valid.header, batch);
+            model.push(appended.base_offset, epoch, &valid.header, batch);
             model.next_sequence += if idempotent { records as i32 } else { 0 };
         }
         let (model, end, cuts) = (model.clone(), appended.last_offset.next(), model.borrow().cuts);
@@ -130,23 +130,33 @@ impl Clients {
         }
     }
 
-    /// Appends, and cuts the end now and then: the life of a follower.
+    /// Appends what leader after leader has, and cuts the end where the next one's history begins: the life of a follower.
     pub async fn follow(self, log: Log, model: SharedModel) {
+        let mut epoch = self.epoch;
         loop {
             let appends = 1 + self.rt.random_below(30);
             for _ in 0..appends {
                 self.rt.sleep(Duration::from_micros(self.rt.random_below(800))).await;
-                self.append(&log, &model, false);
+                self.append(&log, &model, epoch, false);
             }
             let offsets = log.offsets();
             let back = self.rt.random_below(20) as i64;
             let to = offsets.end.plus(-back).max(offsets.start);
+            let asked = self.rt.random_below(3) as i32;
+            let asked = LeaderEpoch(log.latest_epoch().map_or(0, |latest| (latest.0 + 1 - asked).max(0)));
+            let expected = model.borrow().end_after_cut(asked, to);
             // Until the cut is durable, either end may be found after a crash.
-            model.borrow_mut().unpromise(to);
-            if log.truncate_to(to).await.is_ok() {
-                model.borrow_mut().cut(log.offsets().end);
-                self.rt.reached("log cut");
+            model.borrow_mut().unpromise(expected);
+            if let Ok(cut) = log.truncate_to(asked, to).await {
+                if cut.end != expected {
+                    let what =
+                        format!("a cut to {to} or the end of epoch {asked} left {cut:?}, not {expected}");
+                    return self.report(&log, &Broken(what));
+                }
+                model.borrow_mut().cut(cut.end);
+                self.rt.reached(if expected < to { "log cut by epoch" } else { "log cut" });
             }
+            epoch = LeaderEpoch(epoch.0 + self.rt.random_below(2) as i32);
         }
     }
 }
