@@ -27,6 +27,8 @@ use std::rc::Rc;
 
 /// The file that marks a log as damaged, in its folder. Whoever has restored the data removes it.
 pub const DAMAGE_MARK: &str = "hayate.damaged";
+/// The file that says that a recovery has run and that nobody has acted on it yet: see [`acted_on`].
+const UNCLEAN_MARK: &str = "hayate.unclean";
 
 /// What recovery is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,8 @@ type Progress<'a> = dyn FnMut(RecoveryProgress) + 'a;
 /// What recovery found.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveryReport {
-    /// Whether the last run stopped cleanly: nothing had to be done.
+    /// Whether the last run stopped cleanly: nothing had to be done, or it was done by a start that then failed before it said
+    /// [`acted_on`].
     pub clean: bool,
     /// Logs whose segments were completed or cut.
     pub replayed: BTreeSet<TopicPartition>,
@@ -80,21 +83,36 @@ pub async fn recover(
     data_dir: &Path,
     progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<RecoveryReport, StorageError> {
-    let mut report = RecoveryReport { clean: true, ..RecoveryReport::default() };
     disk.create_dir_all(data_dir).await?;
+    let clean = !disk.exists(data_dir.join(UNCLEAN_MARK)).await?;
+    let mut report = RecoveryReport { clean, ..RecoveryReport::default() };
     let context = Context { rt, disk, data_dir };
     let mut checkpoints = load(disk, data_dir).await?;
     let wal = data_dir.join(WAL_FOLDER);
     let folders = if disk.exists(&wal).await? { disk.list(&wal).await? } else { Vec::new() };
-    let mut damaged = false;
+    let (mut idle, mut damaged) = (true, false);
     for folder in folders.iter().filter(|entry| entry.is_dir && !entry.name.ends_with(DONE_SUFFIX)) {
-        report.clean = false;
+        (idle, report.clean) = (false, false);
         let needed = checkpoints.wal_need(&folder.name);
-        let old = OldWal::read(&context, wal.join(&folder.name), needed, progress).await?;
+        let others = checkpoints.logs_of_others(&folder.name);
+        let old = OldWal::read(&context, wal.join(&folder.name), needed, others, progress).await?;
         damaged |= context.recover_wal(&old, &mut checkpoints.merged, &mut report, progress).await?;
     }
-    finish(&context, &checkpoints.merged, &checkpoints.parts, damaged, report.clean).await?;
+    finish(&context, &checkpoints.merged, &checkpoints.parts, damaged, idle).await?;
     Ok(report)
+}
+
+/// What follows from an unclean stop (new leader epochs) is durable: the next start need not think of it again.
+///
+/// # Errors
+/// Those of the disk.
+pub async fn acted_on(disk: &Disk, data_dir: &Path) -> Result<(), StorageError> {
+    let mark = data_dir.join(UNCLEAN_MARK);
+    if disk.exists(&mark).await? {
+        disk.remove_file(&mark).await?;
+        disk.sync_dir(data_dir).await?;
+    }
+    Ok(())
 }
 
 async fn read_files(
@@ -119,6 +137,8 @@ struct OldWal {
     files: Vec<Bytes>,
     /// What the shard's checkpoint needs of them.
     needed: Option<WalNeed>,
+    /// Logs that have nothing in it.
+    others: BTreeSet<LogId>,
     /// Blocks that the run was rewriting.
     guarded: Vec<Guarded>,
     /// Blocks that a recovery was rewriting when it was interrupted.
@@ -130,12 +150,13 @@ impl OldWal {
         context: &Context<'_>,
         folder: PathBuf,
         needed: Option<WalNeed>,
+        others: BTreeSet<LogId>,
         progress: &mut Progress<'_>,
     ) -> Result<OldWal, StorageError> {
         let files = read_files(context, &folder, progress).await?;
         let guarded = read_guard(context, folder.join(GUARD_FILE)).await?;
         let interrupted = read_guard(context, folder.join(RECOVERY_GUARD_FILE)).await?;
-        Ok(OldWal { folder, files, needed, guarded, interrupted })
+        Ok(OldWal { folder, files, needed, others, guarded, interrupted })
     }
 }
 
@@ -155,12 +176,16 @@ async fn finish(
     checkpoint: &Checkpoint,
     parts: &[Part],
     damaged: bool,
-    clean: bool,
+    idle: bool,
 ) -> Result<(), StorageError> {
     let disk = context.disk;
     let is_merged = parts.iter().all(|part| part.name == CHECKPOINT);
-    if clean && is_merged {
+    if idle && is_merged {
         return Ok(());
+    }
+    if !idle {
+        // The WALs tell of the unclean stop; once they are gone, this does.
+        disk.replace_small(context.data_dir.join(UNCLEAN_MARK), b"recovered\n").await?;
     }
     let generation = checkpoint.generation + 1;
     let merged = Checkpoint { generation, wal: None, entries: checkpoint.entries.clone() };
@@ -203,7 +228,7 @@ impl Context<'_> {
         let known = self.known_logs(checkpoint, &plans).await?;
         if let WalEnd::Corrupt(damage) = &scanned.end {
             self.rt.reached("WAL damaged");
-            spread_damage(damage, &known, &mut plans, checkpoint);
+            spread_damage(damage, &known, &old.others, &mut plans, checkpoint);
         }
         let of = plans.len();
         let mut damaged = matches!(scanned.end, WalEnd::Corrupt(_));
@@ -299,12 +324,13 @@ impl Context<'_> {
 fn spread_damage(
     damage: &Damage,
     known: &BTreeMap<LogId, TopicPartition>,
+    others: &BTreeSet<LogId>,
     plans: &mut BTreeMap<LogId, LogPlan>,
     checkpoint: &Checkpoint,
 ) {
     let hit = match &damage.logs {
         Some(logs) => logs.clone(),
-        None => known.keys().copied().collect(),
+        None => known.keys().filter(|id| !others.contains(id)).copied().collect(),
     };
     for id in hit {
         let start = checkpoint.entries.get(&id).map(|entry| &entry.start);

@@ -19,7 +19,7 @@ use hayate_storage::checkpoint::{META_PROPERTIES, MetaProperties};
 use hayate_storage::disk::Disk;
 use hayate_storage::foreign::{is_of_data_folder, name_foreign};
 use hayate_storage::names::{FolderMark, FolderName};
-use hayate_storage::recovery::{RecoveryProgress, RecoveryReport, RecoveryStage, recover};
+use hayate_storage::recovery::{RecoveryProgress, RecoveryReport, RecoveryStage, acted_on, recover};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -46,6 +46,7 @@ pub(super) async fn first_shard(
         ControllerService::new(rt.clone(), disk.clone(), options.clone(), quorum, log, image, views.clone());
     service.settle().await?;
     register(rt, &mut service, options, &identity, report.clean).await?;
+    acted_on(disk, &options.data_dir).await?;
     set_strays_aside(rt, disk, options, service.image()).await?;
     remove_deleted(rt, disk, options).await?;
     let last = last_placement(disk, options).await?;

@@ -18,23 +18,29 @@ const VALUE_BYTES: usize = 3000;
 /// Logs of a store; the first is the one that the oldest file is needed for.
 const LOGS: i32 = 2;
 
-fn specs() -> Vec<LogSpec> {
-    let spec = |number| LogSpec {
+/// The log of another shard.
+const ELSEWHERE: i32 = 7;
+
+fn spec(number: i32) -> LogSpec {
+    LogSpec {
         partition: TopicPartition::new("t", number).unwrap(),
         topic_id: [9; 16],
         config: LogConfig::default(),
-    };
+    }
+}
+
+fn specs() -> Vec<LogSpec> {
     (0..LOGS).map(spec).collect()
 }
 
-fn store_config() -> StoreConfig {
+fn store_config(shard: usize) -> StoreConfig {
     let wal = WalConfig {
         first_file_bytes: 32 << 10,
         file_bytes: 64 << 10,
         files_max: 3,
         group_bytes_max: 12 << 10,
     };
-    StoreConfig { wal, ..StoreConfig::new(DATA_DIR, 0) }
+    StoreConfig { wal, ..StoreConfig::new(DATA_DIR, shard) }
 }
 
 fn wal_file(number: usize) -> PathBuf {
@@ -70,7 +76,7 @@ impl Node {
     }
 
     async fn open(&self) -> Store {
-        Store::open(self.rt(), self.disk(), store_config(), specs()).await.unwrap()
+        Store::open(self.rt(), self.disk(), store_config(0), specs()).await.unwrap()
     }
 
     fn crash(&self) {
@@ -93,6 +99,9 @@ impl Node {
     /// power fails. `released`: after the first file was let go. Returns the logs' ends.
     async fn live(&self, released: bool) -> Vec<Offset> {
         self.recover().await;
+        let elsewhere =
+            Store::open(self.rt(), self.disk(), store_config(1), vec![spec(ELSEWHERE)]).await.unwrap();
+        self.append(&elsewhere.logs()[0]).await;
         let store = self.open().await;
         let logs = store.logs();
         // While its files are held, the materialiser cannot account for the first log.
@@ -157,6 +166,7 @@ fn check_oldest_lost(spoil: impl AsyncFn(&Node) + 'static) {
         assert_eq!(report.damaged.len(), LOGS as usize, "{report:?}");
         assert!(report.damaged.values().all(|what| what.starts_with("file 1 of")), "{report:?}");
         assert!(node.is_wal_kept().await);
+        assert!(!node.is_marked(ELSEWHERE).await, "nothing of it was in this log");
         let store = node.open().await;
         assert!(store.logs().iter().all(|log| matches!(log.failure(), Some(StorageError::Corrupt(_)))));
     });

@@ -18,7 +18,7 @@ use crate::log::{LogInner, LogStart, Mark, Stored};
 use crate::names::TopicPartition;
 use crate::wal::format::LogId;
 use crate::wal::{WalNeed, shard_folder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -160,13 +160,21 @@ pub(crate) struct Loaded {
 pub(crate) struct Part {
     pub(crate) name: String,
     wal: Option<WalNeed>,
+    logs: BTreeSet<LogId>,
 }
 
 impl Loaded {
     /// What is needed of the WAL in the folder of this name, as far as that shard's checkpoint says.
     pub(crate) fn wal_need(&self, folder: &str) -> Option<WalNeed> {
-        let name = format!("{CHECKPOINT}.{folder}");
+        let name = part_name(folder);
         self.parts.iter().find(|part| part.name == name)?.wal
+    }
+
+    /// The logs that surely have nothing in the WAL in the folder of this name: another shard's checkpoint names them.
+    pub(crate) fn logs_of_others(&self, folder: &str) -> BTreeSet<LogId> {
+        let name = part_name(folder);
+        let others = self.parts.iter().filter(|part| part.name != CHECKPOINT && part.name != name);
+        others.flat_map(|part| part.logs.iter().copied()).collect()
     }
 }
 
@@ -191,7 +199,8 @@ pub(crate) async fn load(disk: &Disk, data_dir: &Path) -> Result<Loaded, Storage
     let mut merged = Checkpoint::default();
     let mut parts = Vec::new();
     for (checkpoint, name) in found {
-        parts.push(Part { name, wal: checkpoint.wal });
+        let logs = checkpoint.entries.keys().copied().collect();
+        parts.push(Part { name, wal: checkpoint.wal, logs });
         merged.generation = checkpoint.generation;
         merged.entries.extend(checkpoint.entries);
     }
@@ -200,7 +209,12 @@ pub(crate) async fn load(disk: &Disk, data_dir: &Path) -> Result<Loaded, Storage
 
 /// The name of a shard's own checkpoint.
 pub(crate) fn shard_checkpoint(shard: usize) -> String {
-    format!("{CHECKPOINT}.{}", shard_folder(shard))
+    part_name(&shard_folder(shard))
+}
+
+/// The name of the checkpoint of the shard whose WAL's folder has that name.
+fn part_name(folder: &str) -> String {
+    format!("{CHECKPOINT}.{folder}")
 }
 
 impl Shared {

@@ -15,7 +15,7 @@ use hayate_storage::log::Log;
 use hayate_storage::mutants::{Mutant, activate};
 use hayate_storage::names::TopicPartition;
 use hayate_storage::producers::BATCHES_KEPT;
-use hayate_storage::recovery::{RecoveryReport, recover};
+use hayate_storage::recovery::{RecoveryReport, acted_on, recover};
 use hayate_storage::store::{LogSpec, Store, StoreConfig};
 use hayate_storage::wal::WalConfig;
 use std::cell::{Cell, RefCell};
@@ -361,11 +361,12 @@ async fn start(rt: Rt, disk: Disk, epoch: LeaderEpoch) -> Result<(Store, Recover
         topic_id: [9; 16],
         config: log_config(number),
     });
-    let store = Store::open(rt, disk, config, logs.collect()).await?;
+    let store = Store::open(rt, disk.clone(), config, logs.collect()).await?;
     for log in store.logs() {
         if log.failure().is_none() {
             log.begin_epoch(epoch).await?;
         }
     }
+    acted_on(&disk, Path::new(DATA_DIR)).await?;
     Ok((store, report))
 }

@@ -2,8 +2,9 @@
 
 use super::{check, check_with, producer_id};
 use hayate_net::error::ErrorCode;
+use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::{BatchBuilder, ProducerId};
-use hayate_tests::broker_sim::{Client, Topic, checked, name, records_from, records_of, values};
+use hayate_tests::broker_sim::{CLIENT, Client, Topic, checked, name, records_from, records_of, values};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -19,6 +20,7 @@ use kafka_protocol::messages::{
     OffsetForLeaderEpochRequest, TransactionalId,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
+use std::time::Duration;
 use uuid::Uuid;
 
 const T0: i64 = 1_767_225_600_000;
@@ -107,6 +109,35 @@ fn epochs_end_where_the_next_begins_and_begin_anew_after_a_crash() {
             assert_eq!(outcome, expected, "epoch {epoch}, current {current}");
         }
     });
+}
+
+#[test]
+fn an_unclean_stop_begins_new_epochs_also_when_the_next_start_dies_after_its_recovery() {
+    for delay_us in (0..30_000).step_by(1_500) {
+        check(1, |bench| async move {
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = client.create_topic("epochs", 1).await;
+            client.produce(&topic, 0, &["a"]).await.unwrap();
+            assert_eq!(leader_epoch(&mut client).await, 0);
+            drop(running);
+            bench.crash();
+            let starting = bench.clone();
+            let rt = Rt::sim(bench.sim.node(CLIENT));
+            let started = rt.spawn(Queue::Foreground, async move { drop(starting.try_start().await) });
+            rt.sleep(Duration::from_micros(delay_us)).await;
+            drop(started);
+            bench.crash();
+            let _running = bench.start().await;
+            let epoch = leader_epoch(&mut bench.client().await).await;
+            assert!(epoch > 0, "after a start of {delay_us} us");
+        });
+    }
+}
+
+async fn leader_epoch(client: &mut Client) -> i32 {
+    let response = client.ask(12, &MetadataRequest::default().with_topics(None)).await;
+    response.topics[0].partitions[0].leader_epoch
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Node {
         let config = StoreConfig::new(DATA_DIR, 0);
         let specs = vec![spec(TOPIC_ID, Some(0)), sound_spec()];
         let store = Store::open(self.rt.clone(), self.disk.clone(), config, specs).await.unwrap();
+        crate::recovery::acted_on(&self.disk, Path::new(DATA_DIR)).await.unwrap();
         let log = |spec: LogSpec| store.log(&spec.partition).unwrap();
         let (damaged, sound) = (log(spec(TOPIC_ID, None)), log(sound_spec()));
         (store, damaged, sound)
@@ -112,7 +113,7 @@ async fn check_offline(node: &Node, log: &Log, reason: &str) {
     assert!(matches!(read, Err(ReadError::Storage(StorageError::Corrupt(_)))), "{read:?}");
     for outcome in [
         log.begin_epoch(LeaderEpoch(9)).await,
-        log.truncate_to(Offset(0)).await,
+        log.truncate_to(LeaderEpoch(0), Offset(0)).await.map(drop),
         log.advance_start(Offset(1)).await,
     ] {
         assert!(matches!(outcome, Err(StorageError::Corrupt(_))), "{outcome:?}");
