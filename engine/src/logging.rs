@@ -83,13 +83,17 @@ impl Logging {
     }
 }
 
-/// Logs panics, with their place, in place of the standard library's message.
-pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+/// Logs panics, with their place, in place of the standard library's message. Ends the process at once when `is_fatal` says so.
+pub fn log_panics(is_fatal: fn() -> bool) {
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let cause = panic.payload_as_str().unwrap_or("no message");
         let thread = std::thread::current();
         tracing::error!(thread = thread.name().unwrap_or("unnamed"), place, cause, "panic");
+        if is_fatal() {
+            tracing::error!("a panic in code that owns durable state: aborting, the next start recovers");
+            std::process::abort();
+        }
     }));
 }
 

@@ -10,6 +10,7 @@ use crate::http::{self, Pages, Phase, PhaseCell};
 use crate::logging::{self, Logging};
 use crate::metrics::{Metrics, ShardMetrics, sample};
 use crate::preflight::{self, Cleared, FolderLock, System};
+use crate::shard::panics::{begin_shard_thread, ends_process};
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use hayate_net::socket::Network;
 use hayate_rt::{Queue, Rt};
@@ -141,7 +142,7 @@ fn start(sources: &Sources) -> Result<(), Failure> {
     let variable = |name| std::env::var(name).ok();
     let logging = Logging::parse(variable("HAYATE_LOG").as_deref(), variable("HAYATE_LOG_FORMAT").as_deref());
     logging.map_err(Failure::usage)?.start();
-    logging::log_panics();
+    logging::log_panics(ends_process);
     let began = hayate_rt::kernel::now();
     let system = System::default();
     let mut config = load(sources, &system)?;
@@ -279,6 +280,7 @@ impl ShardThread {
     /// Runs the shard until it is told to stop.
     fn run(self) {
         let _bomb = AbortOnPanic;
+        begin_shard_thread();
         let placement = self.core.map_or(Placement::Unbound, Placement::Fixed);
         let builder = LocalExecutorBuilder::new(placement)
             .io_memory(ARENA_BYTES)

@@ -1,10 +1,43 @@
 //! What a panic may take with it: one connection while a request is decoded or answered, the whole process anywhere in
 //! a log, a partition or the metadata, whose state it could leave half changed.
+//!
+//! The process ends where the panic begins ([`ends_process`], asked by the panic hook): while a panic unwinds, replies that wait in its
+//! frames are dropped, and another shard would take that for an answer. What stands here without the hook ends the process a little later.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+thread_local! {
+    /// Whether what runs on this thread now must not panic.
+    static VITAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread now ends the process.
+pub fn ends_process() -> bool {
+    VITAL.get()
+}
+
+/// From now on everything on this thread is vital, but for what is contained: a shard's thread.
+pub fn begin_shard_thread() {
+    VITAL.set(true);
+}
+
+/// Runs `work` as vital or not, whatever it is called from.
+fn within<T>(vital: bool, work: impl FnOnce() -> T) -> T {
+    let _before = Before(VITAL.replace(vital));
+    work()
+}
+
+struct Before(bool);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        VITAL.set(self.0);
+    }
+}
 
 /// A request's work panicked; the panic hook has already told where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +59,8 @@ impl<F: Future> Future for Contained<F> {
     type Output = Result<F::Output, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx))) {
+        let polling = || catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx)));
+        match within(false, polling) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(_) => Poll::Ready(Err(Panicked)),
@@ -36,10 +70,12 @@ impl<F: Future> Future for Contained<F> {
 
 /// Runs `work`, whose panic aborts the process: what it changes must never be seen half changed.
 pub fn vital<T>(work: impl FnOnce() -> T) -> T {
-    let bomb = Bomb;
-    let result = work();
-    std::mem::forget(bomb);
-    result
+    within(true, || {
+        let bomb = Bomb;
+        let result = work();
+        std::mem::forget(bomb);
+        result
+    })
 }
 
 /// As [`vital`], for each poll of a future.
@@ -72,6 +108,25 @@ mod tests {
             assert!(std::hint::black_box(false), "this panic belongs to the test");
         });
         assert_eq!(poll_once(panics), Poll::Ready(Err(Panicked)));
+    }
+
+    #[test]
+    fn the_innermost_decides_whether_a_panic_ends_the_process() {
+        assert!(!ends_process());
+        let seen = poll_once(Contained::new(async {
+            let (inside, deeper) = (ends_process(), vital(ends_process));
+            (inside, deeper, ends_process())
+        }));
+        assert_eq!(seen, Poll::Ready(Ok((false, true, false))));
+        let nested = vital(|| poll_once(Contained::new(async { ends_process() })));
+        assert_eq!(nested, Poll::Ready(Ok(false)));
+        let panics = || {
+            poll_once(Contained::new(async {
+                assert!(std::hint::black_box(false), "this panic belongs to the test")
+            }))
+        };
+        assert_eq!(panics(), Poll::Ready(Err(Panicked)));
+        assert!(!ends_process(), "also behind a panic");
     }
 
     #[test]
