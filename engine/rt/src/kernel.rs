@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
 
+mod timers;
+
 use crate::clock::MonoTime;
 use crate::notify::Lock;
 use crate::random::Prng;
@@ -13,6 +15,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use timers::Timers;
 
 /// A task of a glommio executor.
 pub(crate) type KernelTask<T> = glommio::Task<T>;
@@ -24,6 +27,7 @@ pub struct KernelRt {
     coordination: TaskQueueHandle,
     background: TaskQueueHandle,
     watch: Rc<TaskWatch>,
+    timers: Rc<Timers>,
     /// Held while something is computed away from the thread.
     computing: Lock,
 }
@@ -101,14 +105,18 @@ impl KernelRt {
         let queue = |shares, name| {
             glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
         };
-        KernelRt {
+        let timers = Rc::new(Timers::default());
+        let rt = KernelRt {
             prng: RefCell::new(Prng::from_words(entropy())),
             foreground: queue(1000, "foreground"),
             coordination: queue(1000, "coordination"),
             background: queue(100, "background"),
             watch: Rc::default(),
+            timers: timers.clone(),
             computing: Lock::default(),
-        }
+        };
+        drop(rt.spawn(Queue::Foreground, timers.drive()).detach());
+        rt
     }
 
     pub(crate) fn overruns(&self) -> Overruns {
@@ -128,7 +136,10 @@ impl KernelRt {
     }
 
     pub(crate) async fn sleep(&self, span: Duration) {
-        glommio::timer::sleep(span).await;
+        if span.is_zero() {
+            return self.yield_now().await;
+        }
+        self.timers.sleep(span).await;
     }
 
     pub(crate) async fn yield_now(&self) {
