@@ -5,10 +5,15 @@
 //! connection and may end later ([`begin`]).
 
 mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod fetch;
 mod init_producer_id;
 mod list_offsets;
@@ -51,7 +56,9 @@ pub enum Permission {
     WriteTopic,
     /// To create topics.
     CreateTopic,
-    /// To delete each topic named.
+    /// To alter each topic named.
+    AlterTopic,
+    /// To delete each topic named, or records of it.
     DeleteTopic,
     /// To see the configuration of each resource named.
     DescribeConfigs,
@@ -111,10 +118,15 @@ const METADATA: i16 = 3;
 const API_VERSIONS: i16 = table::API_VERSIONS;
 const CREATE_TOPICS: i16 = 19;
 const DELETE_TOPICS: i16 = 20;
+const DELETE_RECORDS: i16 = 21;
 const INIT_PRODUCER_ID: i16 = 22;
 const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 const DESCRIBE_CONFIGS: i16 = 32;
+const DESCRIBE_LOG_DIRS: i16 = 35;
+const CREATE_PARTITIONS: i16 = 37;
 const DESCRIBE_CLUSTER: i16 = 60;
+const DESCRIBE_PRODUCERS: i16 = 61;
+const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 macro_rules! apis {
     ($($key:ident $min:literal..=$max:literal $permission:ident x $factor:literal;)*) => {
@@ -139,10 +151,15 @@ apis! {
     API_VERSIONS 0..=4 Nothing x 4;
     CREATE_TOPICS 2..=7 CreateTopic x 16;
     DELETE_TOPICS 1..=6 DeleteTopic x 8;
+    DELETE_RECORDS 0..=2 DeleteTopic x 32;
     INIT_PRODUCER_ID 0..=5 WriteIdempotently x 4;
     OFFSET_FOR_LEADER_EPOCH 2..=4 DescribeTopic x 8;
     DESCRIBE_CONFIGS 1..=4 DescribeConfigs x 16;
+    DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
+    CREATE_PARTITIONS 0..=3 AlterTopic x 40;
     DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
+    DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
+    DESCRIBE_TOPIC_PARTITIONS 0..=0 DescribeTopic x 64;
 }
 
 /// [`SERVED`], as the wire looks it up.
@@ -257,10 +274,15 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         API_VERSIONS => done(api_versions::serve(&context, body)),
         CREATE_TOPICS => Box::pin(create_topics::serve(context, body)),
         DELETE_TOPICS => Box::pin(delete_topics::serve(context, body)),
+        DELETE_RECORDS => Box::pin(delete_records::serve(context, body)),
         INIT_PRODUCER_ID => Box::pin(init_producer_id::serve(context, body)),
         OFFSET_FOR_LEADER_EPOCH => Box::pin(offset_for_leader_epoch::serve(context, body)),
         DESCRIBE_CONFIGS => done(describe_configs::serve(&context, body)),
+        DESCRIBE_LOG_DIRS => Box::pin(describe_log_dirs::serve(context, body)),
+        CREATE_PARTITIONS => Box::pin(create_partitions::serve(context, body)),
         DESCRIBE_CLUSTER => done(describe_cluster::serve(&context, body)),
+        DESCRIBE_PRODUCERS => Box::pin(describe_producers::serve(context, body)),
+        DESCRIBE_TOPIC_PARTITIONS => done(describe_topic_partitions::serve(&context, body)),
         api_key => return Err(WireError::UnknownApiKey { api_key }),
     })
 }

@@ -5,12 +5,14 @@
 //! where flushing is relaxed it is the log's end. Whoever waits for records is woken when it moves. After Kafka's
 //! `Partition`.
 
+mod admin;
 mod append;
 pub mod judge;
 mod read;
 mod settings;
 pub mod topic_config;
 
+pub use admin::{ActiveProducer, DeleteBefore, LogSize};
 pub use append::{AppendFailure, Appending, Durability};
 pub use read::{FetchFrom, Isolation, LookupTime, Probed, TimedOffset};
 pub use settings::PartitionSettings;

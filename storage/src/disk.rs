@@ -71,6 +71,15 @@ pub struct DirEntry {
     pub modified_ms: i64,
 }
 
+/// How large a file system is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What this process may still take of it.
+    pub free_bytes: u64,
+}
+
 /// A shard's access to its files. Cheap to clone; bound to the thread that made it.
 #[derive(Clone)]
 pub struct Disk {
@@ -252,12 +261,12 @@ impl Disk {
         either!(DiskInner, &self.inner, disk => disk.replace(path.as_ref(), bytes).await)
     }
 
-    /// How many bytes the file system that holds `path` would still take from this process.
+    /// How large the file system is that holds `path`, and what it would still take from this process.
     ///
     /// # Errors
     /// [`DiskError::NotFound`], or what the kernel says.
-    pub async fn free_bytes(&self, path: impl AsRef<Path>) -> Result<u64, DiskError> {
-        either!(DiskInner, &self.inner, disk => disk.free_bytes(path.as_ref()).await)
+    pub async fn space(&self, path: impl AsRef<Path>) -> Result<DiskSpace, DiskError> {
+        either!(DiskInner, &self.inner, disk => disk.space(path.as_ref()).await)
     }
 }
 

@@ -61,6 +61,15 @@ pub struct LogOffsets {
     pub last_stable: Offset,
 }
 
+/// Which batches count for what a log tells of its producers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    /// All that were appended.
+    All,
+    /// Those that are durable.
+    Flushed,
+}
+
 /// A batch boundary: an offset and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -290,6 +299,15 @@ impl Log {
     /// Bytes of batches that the log holds.
     pub fn size_bytes(&self) -> u64 {
         self.inner.state.borrow().segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// Looks at the producers that the log remembers: at all of them, or at what a crash cannot take back.
+    pub fn with_producers<T>(&self, which: Remembered, look: impl FnOnce(&ProducerState) -> T) -> T {
+        let state = self.inner.state.borrow();
+        look(match which {
+            Remembered::All => &state.producers,
+            Remembered::Flushed => &state.flushed_producers,
+        })
     }
 
     /// The newest leader epoch that the log knows of.

@@ -18,7 +18,7 @@ pub use budget::StoreStats;
 pub(crate) use budget::{Budget, Charge, Counters, ReadCache, ReadKey};
 
 use crate::config::LogConfig;
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, DiskSpace};
 use crate::error::StorageError;
 use crate::log::{Log, LogInner, LogStart};
 use crate::names::TopicPartition;
@@ -288,6 +288,19 @@ impl Store {
             }
             failure.await;
         }
+    }
+
+    /// Whether the disk has taken this store offline.
+    pub fn is_offline(&self) -> bool {
+        self.shared.failed.borrow().is_some()
+    }
+
+    /// How large the file system of the data folder is, and what it would still take.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub async fn space(&self) -> Result<DiskSpace, DiskError> {
+        self.shared.disk.space(&self.shared.config.data_dir).await
     }
 
     /// Takes this store offline for what befell another one in the same folder. Once is enough; the first cause stays.

@@ -1,9 +1,10 @@
 //! ListOffsets: offsets by time, from the partitions' owners. After Kafka's `KafkaApis.handleListOffsetRequest`.
 
 use super::RequestContext;
+use super::topics::ask_owners;
 use crate::partition::{Isolation, LookupTime, TimedOffset};
 use crate::shard::calls::{LookupPart, PartitionCall};
-use crate::shard::router::{Grouped, looked_up};
+use crate::shard::router::looked_up;
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
@@ -39,42 +40,22 @@ async fn look_up(
 ) -> Vec<Result<TimedOffset, ErrorCode>> {
     let view = context.shard.view();
     let twice = named_twice(request);
-    let asked: Vec<_> = request
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partitions.iter().map(move |partition| (&topic.name, partition)))
-        .collect();
-    let mut groups = Grouped::new(asked.len());
-    let mut refused = Vec::with_capacity(asked.len());
-    for (place, (name, partition)) in asked.iter().enumerate() {
-        let part = if twice.contains(&(name.as_str(), partition.partition_index)) {
-            Err(ErrorCode::InvalidRequest)
-        } else {
-            lookup_time(partition.timestamp, context.version()).and_then(|time| {
-                let route = view.route(view.topic_by_name(name)?, partition.partition_index)?;
-                let told = partition.current_leader_epoch;
-                let current_epoch = (told >= 0).then_some(LeaderEpoch(told));
-                Ok((route.shard, LookupPart { key: route.key, time, current_epoch, isolation }))
-            })
-        };
-        match part {
-            Ok((shard, part)) => {
-                groups.push(shard, place, part);
-                refused.push(None);
-            }
-            Err(code) => refused.push(Some(code)),
+    let mut parts = Vec::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            parts.push(if twice.contains(&(topic.name.as_str(), partition.partition_index)) {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                lookup_time(partition.timestamp, context.version()).and_then(|time| {
+                    let route = view.route(view.topic_by_name(&topic.name)?, partition.partition_index)?;
+                    let told = partition.current_leader_epoch;
+                    let current_epoch = (told >= 0).then_some(LeaderEpoch(told));
+                    Ok((route.shard, LookupPart { key: route.key, time, current_epoch, isolation }))
+                })
+            });
         }
     }
-    let dispatched = groups.dispatch(&context.shard.router, PartitionCall::Lookup).await;
-    let outcomes = dispatched.collect(looked_up).await;
-    let merge =
-        |(refused, outcome): (Option<ErrorCode>, Option<Result<TimedOffset, ErrorCode>>)| match refused {
-            Some(code) => Err(code),
-            None => outcome.unwrap_or(Err(ErrorCode::UnknownServerError)),
-        };
-    let outcomes: Vec<_> = refused.into_iter().zip(outcomes).map(merge).collect();
-    outcomes.iter().filter_map(|outcome| outcome.err()).for_each(|code| context.count_error(code));
-    outcomes
+    ask_owners(context, parts, PartitionCall::Lookup, looked_up).await
 }
 
 /// Partitions that a request names more than once are refused, as Kafka does.

@@ -1,7 +1,9 @@
 //! Metadata: brokers, topics and who leads their partitions; topics that are asked for and missing are created where that
 //! is allowed. After Kafka's `KafkaApis.handleTopicMetadataRequest`.
 
-use super::topics::{CLUSTER_OPERATIONS, INTERNAL_TOPICS, TOPIC_OPERATIONS, topic_name};
+use super::topics::{
+    CLUSTER_OPERATIONS, INTERNAL_TOPICS, TOPIC_OPERATIONS, broker_ids, offline_replicas, topic_name,
+};
 use super::{RequestContext, text};
 use crate::metadata::controller::{Command, CreateTopics, NewTopic, Reply};
 use crate::metadata::image::{PartitionImage, TopicImage};
@@ -166,9 +168,6 @@ fn describe_partition(
     index: i32,
     partition: &PartitionImage,
 ) -> MetadataResponsePartition {
-    let ids = |nodes: &[i32]| nodes.iter().copied().map(BrokerId).collect::<Vec<_>>();
-    let is_offline = |node: &&i32| !view.image.broker(**node).is_some_and(|broker| broker.is_active());
-    let offline: Vec<i32> = partition.replicas.iter().filter(is_offline).copied().collect();
     let code = match partition.leader() {
         Some(_) => ErrorCode::None,
         None => ErrorCode::LeaderNotAvailable,
@@ -178,9 +177,9 @@ fn describe_partition(
         .with_partition_index(index)
         .with_leader_id(BrokerId(partition.leader))
         .with_leader_epoch(partition.leader_epoch.0)
-        .with_replica_nodes(ids(&partition.replicas))
-        .with_isr_nodes(ids(&partition.isr))
-        .with_offline_replicas(ids(&offline))
+        .with_replica_nodes(broker_ids(&partition.replicas))
+        .with_isr_nodes(broker_ids(&partition.isr))
+        .with_offline_replicas(offline_replicas(view, partition))
 }
 
 fn brokers(view: &ClusterView) -> Vec<MetadataResponseBroker> {

@@ -1,8 +1,9 @@
 //! OffsetForLeaderEpoch: where leader epochs ended, for clients that check whether their position was cut away (KIP-320).
 
 use super::RequestContext;
+use super::topics::ask_owners;
 use crate::shard::calls::{EpochPart, PartitionCall};
-use crate::shard::router::{Grouped, epoch_ends};
+use crate::shard::router::epoch_ends;
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
@@ -32,37 +33,18 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
 
 async fn ask(context: &RequestContext, request: &OffsetForLeaderEpochRequest) -> Vec<Outcome> {
     let view = context.shard.view();
-    let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    let mut groups = Grouped::new(count);
-    let mut refused = Vec::with_capacity(count);
+    let mut parts = Vec::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
             let found = view.topic_by_name(&topic.topic);
-            match found.and_then(|topic| view.route(topic, partition.partition)) {
-                Ok(route) => {
-                    let told = partition.current_leader_epoch;
-                    let current_epoch = (told >= 0).then_some(LeaderEpoch(told));
-                    let epoch = LeaderEpoch(partition.leader_epoch);
-                    groups.push(
-                        route.shard,
-                        refused.len(),
-                        EpochPart { key: route.key, epoch, current_epoch },
-                    );
-                    refused.push(None);
-                }
-                Err(code) => refused.push(Some(code)),
-            }
+            let route = found.and_then(|topic| view.route(topic, partition.partition));
+            let told = partition.current_leader_epoch;
+            let current_epoch = (told >= 0).then_some(LeaderEpoch(told));
+            let epoch = LeaderEpoch(partition.leader_epoch);
+            parts.push(route.map(|route| (route.shard, EpochPart { key: route.key, epoch, current_epoch })));
         }
     }
-    let dispatched = groups.dispatch(&context.shard.router, PartitionCall::EpochEnds).await;
-    let outcomes = dispatched.collect(epoch_ends).await;
-    let merge = |(refused, outcome): (Option<ErrorCode>, Option<Outcome>)| match refused {
-        Some(code) => Err(code),
-        None => outcome.unwrap_or(Err(ErrorCode::UnknownServerError)),
-    };
-    let outcomes: Vec<_> = refused.into_iter().zip(outcomes).map(merge).collect();
-    outcomes.iter().filter_map(|outcome| outcome.err()).for_each(|code| context.count_error(code));
-    outcomes
+    ask_owners(context, parts, PartitionCall::EpochEnds, epoch_ends).await
 }
 
 fn answer(partition: i32, outcome: Outcome) -> EpochEndOffset {

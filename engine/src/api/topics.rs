@@ -1,10 +1,14 @@
-//! How requests name topics, and where their partitions are.
+//! How requests name topics, where their partitions are, and how these are asked.
 
-use crate::metadata::image::TopicImage;
+use super::RequestContext;
+use crate::metadata::image::{PartitionImage, TopicImage};
+use crate::placement::ShardId;
+use crate::shard::calls::{Outcomes, PartitionAnswer, PartitionCall};
+use crate::shard::router::Grouped;
 use crate::shard::view::ClusterView;
 use hayate_net::error::ErrorCode;
 use hayate_net::wire::topic::TopicRef;
-use kafka_protocol::messages::TopicName;
+use kafka_protocol::messages::{BrokerId, TopicName};
 use std::sync::Arc;
 
 /// Kafka's own topics, which clients see marked as internal.
@@ -29,4 +33,41 @@ pub(super) fn find<'a>(view: &'a ClusterView, topic: &TopicRef) -> Result<&'a Ar
 /// A name of ours for a response.
 pub(super) fn topic_name(name: &str) -> TopicName {
     TopicName(super::text(name))
+}
+
+/// Broker ids for a response.
+pub(super) fn broker_ids(nodes: &[i32]) -> Vec<BrokerId> {
+    nodes.iter().copied().map(BrokerId).collect()
+}
+
+/// The replicas of a partition whose broker does not serve.
+pub(super) fn offline_replicas(view: &ClusterView, partition: &PartitionImage) -> Vec<BrokerId> {
+    let is_offline = |node: &i32| !view.image.broker(*node).is_some_and(|broker| broker.is_active());
+    partition.replicas.iter().copied().filter(is_offline).map(BrokerId).collect()
+}
+
+/// Asks the owners of a request's parts; what is refused already is asked of nobody. One outcome a part, in their order.
+pub(super) async fn ask_owners<P, T>(
+    context: &RequestContext,
+    parts: Outcomes<(ShardId, P)>,
+    call: impl FnMut(Vec<P>) -> PartitionCall,
+    take: impl Fn(PartitionAnswer) -> Outcomes<T>,
+) -> Outcomes<T> {
+    let mut groups = Grouped::new(parts.len());
+    let mut refused = Vec::with_capacity(parts.len());
+    for (place, part) in parts.into_iter().enumerate() {
+        refused.push(match part {
+            Ok((shard, part)) => {
+                groups.push(shard, place, part);
+                ErrorCode::UnknownServerError
+            }
+            Err(code) => code,
+        });
+    }
+    let answered = groups.dispatch(&context.shard.router, call).await.collect(take).await;
+    let settle =
+        |(refused, answered): (ErrorCode, Option<Result<T, ErrorCode>>)| answered.unwrap_or(Err(refused));
+    let outcomes: Outcomes<T> = refused.into_iter().zip(answered).map(settle).collect();
+    outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|code| context.count_error(*code));
+    outcomes
 }

@@ -45,6 +45,8 @@ pub struct BrokerOptions {
     pub memory_budget_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`
     pub fetch_session_slots: usize,
+    /// `max.request.partition.size.limit`
+    pub described_partitions_max: usize,
     /// `fetch.max.bytes`
     pub fetch_bytes_max: usize,
     /// `num.partitions`
@@ -92,6 +94,7 @@ impl BrokerOptions {
             connections_max_idle: Duration::from_secs(600),
             memory_budget_bytes: 1 << 30,
             fetch_session_slots: 1000,
+            described_partitions_max: 2000,
             fetch_bytes_max: 55 << 20,
             num_partitions: 1,
             default_replication_factor: 1,

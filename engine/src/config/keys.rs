@@ -220,6 +220,8 @@ keys! {
         "How long the files of deleted segments stay.";
     "max.incremental.fetch.session.cache.slots" Int Some("1000"), AtLeast(0),
         "How many fetch sessions are kept, over all shards.";
+    "max.request.partition.size.limit" Int Some("2000"), AtLeast(1),
+        "The most partitions that one answer to DescribeTopicPartitions tells of.";
     "memory.budget" Long None, AtLeast(32 << 20),
         "Hayate's own: bytes for buffers and cache, grown into and not reserved. Kafka leaves its cache to the kernel. \
          Default: half the memory that the process may use, at most 4 GiB.";

@@ -11,6 +11,7 @@ mod brokers;
 mod configs;
 mod create;
 mod delete;
+mod partitions;
 mod placement;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use brokers::Registration;
 pub use configs::{AlterConfigs, AlteredConfigs, ConfigChange};
 pub use create::{CreateTopicResult, CreateTopics, CreatedTopic, NewTopic, PartitionAssignment};
 pub use delete::{DeletableTopic, DeleteTopicResult};
+pub use partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
 
 /// How many producer ids a broker takes at a time (Kafka's `ProducerIdsBlock`).
 pub const PRODUCER_ID_BLOCK_LEN: i64 = 1000;
@@ -84,6 +86,8 @@ pub enum Command {
     CreateTopics(CreateTopics),
     /// Deletes topics.
     DeleteTopics(Vec<DeletableTopic>),
+    /// Gives topics more partitions.
+    CreatePartitions(CreatePartitions),
     /// Hands a broker the next block of producer ids.
     AllocateProducerIds {
         /// The broker.
@@ -125,6 +129,8 @@ pub enum Reply {
     CreateTopics(Vec<CreateTopicResult>),
     /// What became of each topic; or the whole command was refused.
     DeleteTopics(Result<Vec<DeleteTopicResult>, ApiError>),
+    /// What became of each topic.
+    CreatePartitions(Vec<CreatePartitionsResult>),
     /// The first id of a block of [`PRODUCER_ID_BLOCK_LEN`].
     AllocateProducerIds(Result<ProducerId, ApiError>),
     /// What became of each resource.
@@ -203,6 +209,7 @@ pub fn decide(image: &MetadataImage, command: &Command, rules: &Rules<'_>) -> De
         Command::FinalizeFeatures(features) => finalize_features(image, features),
         Command::CreateTopics(command) => create::decide(image, command, rules),
         Command::DeleteTopics(topics) => delete::decide(image, topics, rules),
+        Command::CreatePartitions(command) => partitions::decide(image, command),
         Command::AllocateProducerIds { broker_id, broker_epoch } => {
             let (records, reply) = allocate_producer_ids(image, *broker_id, *broker_epoch).unzip_records();
             Decision::atomic(records, Reply::AllocateProducerIds(reply))

@@ -96,7 +96,7 @@ impl TimedOffset {
 }
 
 impl Partition {
-    fn check_readable(&self, epoch: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
+    pub(super) fn check_readable(&self, epoch: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
         self.check_epoch(epoch)?;
         match self.state() {
             PartitionState::Online => Ok(()),

@@ -5,7 +5,10 @@
 
 use crate::metadata::controller::{Command, Reply};
 use crate::partition::judge::Judged;
-use crate::partition::{AppendFailure, Durability, FetchFrom, Isolation, LookupTime, Probed, TimedOffset};
+use crate::partition::{
+    ActiveProducer, AppendFailure, DeleteBefore, Durability, FetchFrom, Isolation, LogSize, LookupTime,
+    Probed, TimedOffset,
+};
 use crate::placement::PartitionKey;
 use crate::purgatory::WakeSlot;
 use bytes::Bytes;
@@ -135,6 +138,15 @@ pub struct EpochPart {
     pub current_epoch: Option<LeaderEpoch>,
 }
 
+/// Deletes the first records of a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct DeletePart {
+    /// Which partition.
+    pub key: PartitionKey,
+    /// Which records.
+    pub before: DeleteBefore,
+}
+
 /// A call of class *partition*, to the shard that owns the partitions named in it.
 pub enum PartitionCall {
     /// Append records; answered when they are as safe as asked for.
@@ -147,6 +159,12 @@ pub enum PartitionCall {
     Lookup(Vec<LookupPart>),
     /// Where did epochs end?
     EpochEnds(Vec<EpochPart>),
+    /// Delete records; answered when they are gone for good.
+    DeleteRecords(Vec<DeletePart>),
+    /// How large are the logs?
+    Sizes(Vec<PartitionKey>),
+    /// Who writes idempotently?
+    Producers(Vec<PartitionKey>),
     /// Answered once the shard serves the view of this generation, or a later one.
     Follow(u64),
 }
@@ -166,6 +184,12 @@ pub enum PartitionAnswer {
     Lookup(Outcomes<TimedOffset>),
     /// The epoch and the offset behind its last record, −1 each when unknown.
     EpochEnds(Outcomes<(LeaderEpoch, Offset)>),
+    /// Where each log starts now.
+    DeleteRecords(Outcomes<Offset>),
+    /// How large each log is.
+    Sizes(Outcomes<LogSize>),
+    /// The producers of each.
+    Producers(Outcomes<Vec<ActiveProducer>>),
     /// The view is in force.
     Follow,
 }
@@ -187,6 +211,13 @@ impl PartitionAnswer {
             }
             PartitionCall::EpochEnds(parts) => {
                 PartitionAnswer::EpochEnds(parts.iter().map(|_| Err(code)).collect())
+            }
+            PartitionCall::DeleteRecords(parts) => {
+                PartitionAnswer::DeleteRecords(parts.iter().map(|_| Err(code)).collect())
+            }
+            PartitionCall::Sizes(keys) => PartitionAnswer::Sizes(keys.iter().map(|_| Err(code)).collect()),
+            PartitionCall::Producers(keys) => {
+                PartitionAnswer::Producers(keys.iter().map(|_| Err(code)).collect())
             }
             PartitionCall::Follow(_) => PartitionAnswer::Follow,
         }

@@ -4,8 +4,8 @@
 //! the waiting to a future. Nothing here calls another shard. A panic here aborts: see [`super::panics`].
 
 use super::calls::{
-    Append, AppendedAt, EpochPart, LookupPart, Outcomes, PartitionAnswer, PartitionCall, Probe, ReadPart,
-    ReadPartAnswer,
+    Append, AppendedAt, DeletePart, EpochPart, LookupPart, Outcomes, PartitionAnswer, PartitionCall, Probe,
+    ReadPart, ReadPartAnswer,
 };
 use super::panics::{vital, vital_future};
 use super::view::ClusterView;
@@ -17,6 +17,7 @@ use hayate_net::error::ErrorCode;
 use hayate_rt::Rt;
 use hayate_rt::notify::Notify;
 use hayate_storage::batch::{LeaderEpoch, Offset};
+use hayate_storage::disk::DiskSpace;
 use hayate_storage::store::Store;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,6 +112,16 @@ impl Owner {
         }
     }
 
+    /// How large the file system of the data folder is, and what it would still take.
+    ///
+    /// # Errors
+    /// 56 when the folder is offline.
+    pub async fn disk_space(&self) -> Result<DiskSpace, ErrorCode> {
+        let store = self.store.borrow().clone();
+        let store = store.filter(|store| !store.is_offline()).ok_or(ErrorCode::KafkaStorageError)?;
+        store.space().await.map_err(|_| ErrorCode::KafkaStorageError)
+    }
+
     /// A partition, if this shard owns it.
     pub fn partition(&self, key: PartitionKey) -> Option<Rc<Partition>> {
         self.partitions.borrow().get(&key).cloned()
@@ -181,6 +192,20 @@ impl Owner {
             }
             PartitionCall::EpochEnds(parts) => {
                 Started::Done(PartitionAnswer::EpochEnds(vital(|| self.epoch_ends(&parts))))
+            }
+            PartitionCall::DeleteRecords(parts) => {
+                let owner = self.clone();
+                let delete =
+                    async move { PartitionAnswer::DeleteRecords(owner.delete_records(&parts).await) };
+                Started::Later(Box::pin(vital_future(delete)))
+            }
+            PartitionCall::Sizes(keys) => {
+                let size = |key: &PartitionKey| self.find(*key).map(|partition| partition.log_size());
+                Started::Done(PartitionAnswer::Sizes(vital(|| keys.iter().map(size).collect())))
+            }
+            PartitionCall::Producers(keys) => {
+                let producers = |key: &PartitionKey| self.find(*key)?.active_producers();
+                Started::Done(PartitionAnswer::Producers(vital(|| keys.iter().map(producers).collect())))
             }
             PartitionCall::Follow(generation) => {
                 let owner = self.clone();
@@ -273,6 +298,17 @@ impl Owner {
         for part in parts {
             outcomes.push(match self.find(part.key) {
                 Ok(partition) => partition.offset_at(part.time, part.current_epoch, part.isolation).await,
+                Err(code) => Err(code),
+            });
+        }
+        outcomes
+    }
+
+    async fn delete_records(&self, parts: &[DeletePart]) -> Outcomes<Offset> {
+        let mut outcomes = Vec::with_capacity(parts.len());
+        for part in parts {
+            outcomes.push(match self.find(part.key) {
+                Ok(partition) => partition.delete_records(part.before).await,
                 Err(code) => Err(code),
             });
         }

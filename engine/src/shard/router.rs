@@ -63,6 +63,9 @@ impl Router {
             | PartitionCall::Read(_)
             | PartitionCall::Lookup(_)
             | PartitionCall::EpochEnds(_)
+            | PartitionCall::DeleteRecords(_)
+            | PartitionCall::Sizes(_)
+            | PartitionCall::Producers(_)
             | PartitionCall::Follow(_) => &self.callers,
         };
         let Some(caller) = callers.get(shard.index()) else { return Dispatched::Nowhere(if_gone) };
@@ -167,4 +170,10 @@ take_outcomes! {
     looked_up: Lookup -> Result<crate::partition::TimedOffset, hayate_net::error::ErrorCode>;
     /// Of a question for epochs.
     epoch_ends: EpochEnds -> Result<(hayate_storage::batch::LeaderEpoch, hayate_storage::batch::Offset), hayate_net::error::ErrorCode>;
+    /// Of a deletion of records.
+    deleted: DeleteRecords -> Result<hayate_storage::batch::Offset, hayate_net::error::ErrorCode>;
+    /// Of a question for sizes.
+    sizes: Sizes -> Result<crate::partition::LogSize, hayate_net::error::ErrorCode>;
+    /// Of a question for producers.
+    producers: Producers -> Result<Vec<crate::partition::ActiveProducer>, hayate_net::error::ErrorCode>;
 }

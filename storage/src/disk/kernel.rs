@@ -12,7 +12,9 @@ mod ring;
 mod tests;
 
 use super::mem::Unfilled;
-use super::{BLOCK_BYTES, DSYNC_BYTES_MAX, DirEntry, DiskError, Durability, OpenMode, blocks_around};
+use super::{
+    BLOCK_BYTES, DSYNC_BYTES_MAX, DirEntry, DiskError, DiskSpace, Durability, OpenMode, blocks_around,
+};
 use bytes::{Buf, Bytes};
 use hayate_rt::Rt;
 use ring::{Done, Op, Request, Ring, WriteSync};
@@ -118,8 +120,8 @@ impl KernelDisk {
         self.off(path, move |path| control::replace_small(path, &bytes)).await
     }
 
-    pub(crate) async fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        self.off(path, control::free_bytes).await
+    pub(crate) async fn space(&self, path: &Path) -> Result<DiskSpace, DiskError> {
+        self.off(path, control::space).await
     }
 }
 

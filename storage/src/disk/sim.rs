@@ -17,7 +17,7 @@ mod tests;
 
 pub(super) use ops::{Mount, SimFile};
 
-use super::{BLOCK_BYTES, SECTOR_BYTES};
+use super::{BLOCK_BYTES, DiskSpace, SECTOR_BYTES};
 use file::GarbageLottery;
 use hayate_rt::Rt;
 use hayate_rt::sim::{NodeId, Sim};
@@ -208,9 +208,16 @@ impl Device {
 
     /// How many more bytes fit.
     fn free_bytes(&self) -> u64 {
+        self.space().free_bytes
+    }
+
+    fn space(&self) -> DiskSpace {
+        let used_bytes = self.used_bytes();
         match self.plan.borrow().capacity_bytes {
-            Some(capacity) => capacity.saturating_sub(self.used_bytes()),
-            None => 1 << 39,
+            Some(total_bytes) => {
+                DiskSpace { total_bytes, free_bytes: total_bytes.saturating_sub(used_bytes) }
+            }
+            None => DiskSpace { total_bytes: (1 << 39) + used_bytes, free_bytes: 1 << 39 },
         }
     }
 

@@ -288,8 +288,9 @@ impl Runner {
                 self.disk.replace_small(&path, &bytes).await?;
             }
             "free" => {
-                let free = self.disk.free_bytes(&path).await?;
-                return Ok(if free > 0 { "some" } else { "none" }.to_owned());
+                let space = self.disk.space(&path).await?;
+                assert!(space.total_bytes >= space.free_bytes);
+                return Ok(if space.free_bytes > 0 { "some" } else { "none" }.to_owned());
             }
             other => panic!("no such operation: {other}"),
         }

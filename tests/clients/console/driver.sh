@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Kafka's own command line tools against a broker: `driver.sh BOOTSTRAP`. One line a check, `ok NAME` or
-# `FAIL NAME: why`, then `N passed, N failed`. kafka-topics creates, describes, lists and deletes; the console producer's
-# lines come back through one console consumer a partition; producer-perf-test's records are counted.
+# `FAIL NAME: why`, then `N passed, N failed`. kafka-topics creates, describes, lists, alters and deletes; the console
+# producer's lines come back through one console consumer a partition; producer-perf-test's records are counted;
+# kafka-delete-records, kafka-log-dirs and kafka-transactions see what they should.
 
 set -u
 export KAFKA_TOOL_TIER="${KAFKA_TOOL_TIER:-1}" # tools that live a second: compile quickly rather than well
@@ -90,6 +91,36 @@ perf() {
     grep -q '^5000 records sent' "$work/perf" && [ "$(ends "$topic-perf")" = "$topic-perf:0:5000" ]
 }
 
+alter() {
+  b topics --alter --topic "$topic" --partitions 5 && b topics --describe --topic "$topic" >"$work/described" &&
+    cat "$work/described" && grep -q 'PartitionCount: 5' "$work/described" &&
+    [ "$(grep -c 'Partition: [0-4].*Leader: [0-9]' "$work/described")" = 5 ]
+}
+
+alter_down() {
+  ! b topics --alter --topic "$topic" --partitions 4 >"$work/down" 2>&1 && grep -q 'would not be an increase' "$work/down"
+}
+
+delete_records() {
+  local end
+  end="$(sed -n "s/^$topic:0://p" "$work/ends")"
+  printf '{"partitions":[{"topic":"%s","partition":0,"offset":-1}],"version":1}' "$topic" >"$work/offsets.json"
+  b delete-records --offset-json-file "$work/offsets.json" >"$work/deleted" && cat "$work/deleted" &&
+    grep -q "partition: $topic-0.*low_watermark: $end\$" "$work/deleted" &&
+    [ "$(b get-offsets --topic "$topic" --partitions 0 --time earliest)" = "$topic:0:$end" ]
+}
+
+log_dirs() {
+  b log-dirs --describe --topic-list "$topic" >"$work/dirs" && cat "$work/dirs" &&
+    [ "$(grep -o "\"partition\":\"$topic-[0-4]\"" "$work/dirs" | wc -l)" = 5 ] && ! grep -q 'Exception' "$work/dirs"
+}
+
+# producer-perf-test wrote idempotently, and in order.
+producers() {
+  b transactions describe-producers --topic "$topic-perf" --partition 0 >"$work/producers" && cat "$work/producers" &&
+    grep -qE '^[0-9]+\s+0\s+-1\s+4999\s' "$work/producers"
+}
+
 delete() {
   b topics --delete --topic "$topic" && b topics --delete --topic "$topic-perf" && ! listed "$topic"
 }
@@ -102,6 +133,11 @@ check "console producer" console_produce
 check "console consumer by partition" console_consume
 check "console consumer from an offset" console_consume_tail
 check "producer-perf-test" perf
+check "topics --alter" alter
+check "topics --alter to fewer partitions is refused" alter_down
+check "delete-records" delete_records
+check "log-dirs" log_dirs
+check "transactions describe-producers" producers
 check "topics --delete" delete
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

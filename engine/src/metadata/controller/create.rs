@@ -325,7 +325,7 @@ fn assigned_partitions(image: &MetadataImage, topic: &NewTopic) -> Result<Vec<Pa
 }
 
 /// A new partition on `replicas`, led by the first of them that is active; `None` when none is.
-fn new_partition(image: &MetadataImage, replicas: Vec<NodeId>) -> Option<PartitionImage> {
+pub(super) fn new_partition(image: &MetadataImage, replicas: Vec<NodeId>) -> Option<PartitionImage> {
     let is_active = |id: &NodeId| image.broker(*id).is_some_and(|broker| broker.is_active());
     let isr: Vec<NodeId> = replicas.iter().copied().filter(is_active).collect();
     Some(PartitionImage {

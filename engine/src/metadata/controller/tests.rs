@@ -73,6 +73,7 @@ impl Script {
                     .collect(),
             ),
             "create" => self.parse_create(line.trim_start_matches("create")),
+            "grow" => parse_grow(line.trim_start_matches("grow")),
             "delete" => Command::DeleteTopics(words.iter().map(|word| deletable(word)).collect()),
             "producer-ids" => {
                 let broker_epoch = told.unwrap_or_else(|| self.epoch(broker()));
@@ -176,6 +177,23 @@ fn deletable(word: &str) -> DeletableTopic {
     DeletableTopic { name: (!name.is_empty()).then(|| name.to_owned()), topic_id: Uuid::from_u128(id) }
 }
 
+/// `topic count[:replicas/replicas…]`, with `;` between topics.
+fn parse_grow(line: &str) -> Command {
+    let validate_only = line.contains("validate-only");
+    let line = line.replace("validate-only", "");
+    let topic = |words: &str| {
+        let (name, count) = words.trim().split_once(' ').expect("a name and a count");
+        let (count, assignments) = match count.split_once(':') {
+            Some((count, list)) => (count, Some(list.split('/').map(nodes).collect())),
+            None => (count, None),
+        };
+        let count = count.parse().expect("a count");
+        MorePartitions { name: name.to_owned(), count, assignments, placement_seed: 0 }
+    };
+    let topics = line.split(';').map(topic).collect();
+    Command::CreatePartitions(CreatePartitions { topics, validate_only })
+}
+
 fn parse_alter(words: &[&str]) -> Command {
     let (resource, words) = words.split_first().expect("a resource");
     let (kind, name) = resource.split_once(':').expect("kind:name");
@@ -242,6 +260,13 @@ fn answers(reply: &Reply) -> Vec<String> {
         Reply::CreateTopics(results) => results.iter().map(show_created).collect(),
         Reply::DeleteTopics(Err(error)) => vec![error.to_string()],
         Reply::DeleteTopics(Ok(results)) => results.iter().map(show_deleted).collect(),
+        Reply::CreatePartitions(results) => results
+            .iter()
+            .map(|result| {
+                let error = result.error.as_ref().map_or_else(|| "ok".to_owned(), ApiError::to_string);
+                format!("{}: {error}", result.name)
+            })
+            .collect(),
         Reply::AllocateProducerIds(result) => vec![outcome(&result.clone().map(|id| id.0))],
         Reply::AlterConfigs(results) => results
             .iter()
@@ -292,6 +317,11 @@ fn topics_are_created_as_kafka_creates_them() {
 #[test]
 fn topics_are_deleted_as_kafka_deletes_them() {
     check(include_str!("scripts/delete.txt"));
+}
+
+#[test]
+fn topics_grow_as_kafka_grows_them() {
+    check(include_str!("scripts/grow.txt"));
 }
 
 #[test]

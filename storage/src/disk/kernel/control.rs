@@ -2,7 +2,7 @@
 //!
 //! They are rare, and most of them wait for the file system's journal, so a ring would gain nothing.
 
-use crate::disk::{DirEntry, DiskError, OpenMode, parent_of, temporary_of};
+use crate::disk::{DirEntry, DiskError, DiskSpace, OpenMode, parent_of, temporary_of};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -128,14 +128,15 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
 /// Whether the file system has room for the first `len` bytes of a file, in whole or in what the file lacks.
 pub(super) fn room_for(file: &File, path: &Path, len: u64) -> Result<(), DiskError> {
     let held = named("look up", path, file.metadata())?.blocks().saturating_mul(512);
-    if len.saturating_sub(held) > free_bytes(path)? {
+    if len.saturating_sub(held) > space(path)?.free_bytes {
         return Err(DiskError::from_errno("allocate", path, libc::ENOSPC));
     }
     Ok(())
 }
 
-pub(super) fn free_bytes(path: &Path) -> Result<u64, DiskError> {
+pub(super) fn space(path: &Path) -> Result<DiskSpace, DiskError> {
     let space = nix::sys::statvfs::statvfs(path);
     let space = space.map_err(|errno| DiskError::from_errno("look up space of", path, errno as i32))?;
-    Ok(space.blocks_available().saturating_mul(space.fragment_size()))
+    let bytes = |blocks: u64| blocks.saturating_mul(space.fragment_size());
+    Ok(DiskSpace { total_bytes: bytes(space.blocks()), free_bytes: bytes(space.blocks_available()) })
 }

@@ -6,7 +6,7 @@ use super::tree::{DirNode, Node, Tree};
 use super::{Device, FaultPlan};
 use crate::disk::mem::AlignedBuf;
 use crate::disk::{
-    BLOCK_BYTES, DirEntry, DiskError, Durability, OpenMode, blocks_around, parent_of, temporary_of,
+    BLOCK_BYTES, DirEntry, DiskError, DiskSpace, Durability, OpenMode, blocks_around, parent_of, temporary_of,
 };
 use bytes::Bytes;
 use hayate_rt::Rt;
@@ -324,12 +324,12 @@ impl Mount {
         self.sync_dir(parent_of(path)).await
     }
 
-    pub(crate) async fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+    pub(crate) async fn space(&self, path: &Path) -> Result<DiskSpace, DiskError> {
         let wanted = path.to_path_buf();
         let device = self.device.clone();
         let look = move |_: &Mount, tree: &mut Tree| tree.find(&wanted).map(drop);
         self.names(Op::Look, "look up space of", path, look).await?;
-        Ok(device.free_bytes())
+        Ok(device.space())
     }
 }
 

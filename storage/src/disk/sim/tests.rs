@@ -346,14 +346,14 @@ fn a_full_disk_takes_what_fits_and_recovers_when_there_is_room() {
         assert!(refused.unwrap_err().is_no_space());
         assert_eq!(file.len().await, Ok(10 * BLOCK), "four blocks did fit");
         file.write_at(0, filled(BLOCK_BYTES, b'w'), Durability::Durable).await.unwrap();
-        assert_eq!(disk.free_bytes("/").await, Ok(0));
+        assert_eq!(disk.space("/").await, Ok(DiskSpace { total_bytes: 10 * BLOCK, free_bytes: 0 }));
         let small = disk.replace_small("/s", b"x").await;
         assert!(small.unwrap_err().is_no_space());
         device.set_capacity(Some(20 * BLOCK));
         disk.replace_small("/s", b"x").await.unwrap();
         file.write_at(10 * BLOCK, filled(BLOCK_BYTES, b'n'), Durability::Durable).await.unwrap();
         file.truncate(0).await.unwrap();
-        assert_eq!(disk.free_bytes("/").await, Ok(19 * BLOCK));
+        assert_eq!(disk.space("/").await, Ok(DiskSpace { total_bytes: 20 * BLOCK, free_bytes: 19 * BLOCK }));
     });
     assert!(world.sim.counts()["fault disk no space"] >= 3);
 }
