@@ -1,5 +1,7 @@
 //! A whole simulated broker, asked and disturbed in every way that one test can hold; and many at random.
 
+#[path = "broker_sim/configs.rs"]
+mod configs;
 #[path = "broker_sim/requests.rs"]
 mod requests;
 #[path = "broker_sim/slow.rs"]
