@@ -4,6 +4,8 @@
 //! there: versions, what a request may cost in memory, which permission it takes. A request begins in the order of its
 //! connection and may end later ([`begin`]).
 
+mod alter_configs;
+mod alteration;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -15,7 +17,9 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
@@ -62,6 +66,10 @@ pub enum Permission {
     DeleteTopic,
     /// To see the configuration of each resource named.
     DescribeConfigs,
+    /// To change the configuration of each resource named.
+    AlterConfigs,
+    /// To see which resources of the cluster have configurations.
+    DescribeClusterConfigs,
     /// To see the cluster.
     DescribeCluster,
     /// To write to any topic, or to the cluster idempotently.
@@ -122,10 +130,13 @@ const DELETE_RECORDS: i16 = 21;
 const INIT_PRODUCER_ID: i16 = 22;
 const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 const DESCRIBE_CONFIGS: i16 = 32;
+const ALTER_CONFIGS: i16 = 33;
 const DESCRIBE_LOG_DIRS: i16 = 35;
 const CREATE_PARTITIONS: i16 = 37;
+const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 const DESCRIBE_CLUSTER: i16 = 60;
 const DESCRIBE_PRODUCERS: i16 = 61;
+const LIST_CONFIG_RESOURCES: i16 = 74;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 macro_rules! apis {
@@ -155,10 +166,13 @@ apis! {
     INIT_PRODUCER_ID 0..=5 WriteIdempotently x 4;
     OFFSET_FOR_LEADER_EPOCH 2..=4 DescribeTopic x 8;
     DESCRIBE_CONFIGS 1..=4 DescribeConfigs x 16;
+    ALTER_CONFIGS 0..=2 AlterConfigs x 32;
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
     CREATE_PARTITIONS 0..=3 AlterTopic x 40;
+    INCREMENTAL_ALTER_CONFIGS 0..=1 AlterConfigs x 32;
     DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
     DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
+    LIST_CONFIG_RESOURCES 0..=1 DescribeClusterConfigs x 4;
     DESCRIBE_TOPIC_PARTITIONS 0..=0 DescribeTopic x 64;
 }
 
@@ -278,10 +292,13 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         INIT_PRODUCER_ID => Box::pin(init_producer_id::serve(context, body)),
         OFFSET_FOR_LEADER_EPOCH => Box::pin(offset_for_leader_epoch::serve(context, body)),
         DESCRIBE_CONFIGS => done(describe_configs::serve(&context, body)),
+        ALTER_CONFIGS => Box::pin(alter_configs::serve(context, body)),
         DESCRIBE_LOG_DIRS => Box::pin(describe_log_dirs::serve(context, body)),
         CREATE_PARTITIONS => Box::pin(create_partitions::serve(context, body)),
+        INCREMENTAL_ALTER_CONFIGS => Box::pin(incremental_alter_configs::serve(context, body)),
         DESCRIBE_CLUSTER => done(describe_cluster::serve(&context, body)),
         DESCRIBE_PRODUCERS => Box::pin(describe_producers::serve(context, body)),
+        LIST_CONFIG_RESOURCES => done(list_config_resources::serve(&context, body)),
         DESCRIBE_TOPIC_PARTITIONS => done(describe_topic_partitions::serve(&context, body)),
         api_key => return Err(WireError::UnknownApiKey { api_key }),
     })

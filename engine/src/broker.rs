@@ -127,14 +127,14 @@ pub async fn start_shard(
     }
     let view = parts.views.latest();
     let owner = Owner::new(rt.clone(), parts.id, (*view).clone(), metrics.clone());
-    let defaults = Arc::new(options.topic_defaults.clone());
-    let specs = log_specs(&view, &owner, &defaults);
+    let statics = Arc::new(options.topic_defaults.clone());
+    let specs = log_specs(&view, &owner, &statics);
     let config = options.store_config(parts.id, parts.shards);
     let mut progress = ProgressLog::new(&rt);
     let mut opened = |done, of| _ = progress.tell("opening logs", done, of);
     let store = Store::open_telling(rt.clone(), disk.clone(), config, specs, &mut opened).await?;
     owner.set_store(store.clone());
-    let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), defaults));
+    let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), statics));
     follower.apply(&view).await;
     let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;

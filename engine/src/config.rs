@@ -6,6 +6,7 @@
 //! value, or a promise of protection that cannot be kept, an error. Nothing here reads a file or looks at the machine:
 //! both come in.
 
+pub mod dynamic;
 pub mod keys;
 mod known;
 pub mod listeners;

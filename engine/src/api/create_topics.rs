@@ -1,6 +1,6 @@
 //! CreateTopics: the controller decides, and the answer waits until every shard serves the new partitions.
 
-use super::describe_configs::{describe_topic, source_number};
+use super::describe_configs::{Described, Layers, describe_topic, source_number};
 use super::topics::topic_name;
 use super::{RequestContext, text};
 use crate::metadata::controller::{
@@ -21,7 +21,9 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let command = Command::CreateTopics(CreateTopics { topics, validate_only: request.validate_only });
     let results = match context.shard.control(ControlCall::Command(command)).await {
         ControlAnswer::Replied(Reply::CreateTopics(results)) => {
-            results.into_iter().map(|result| describe(&context, result)).collect()
+            let view = context.shard.view();
+            let layers = Layers::of(&view, &context.shard.options);
+            results.into_iter().map(|result| describe(&layers, result)).collect()
         }
         _ => request.topics.iter().map(unavailable).collect(),
     };
@@ -47,29 +49,28 @@ fn new_topic(context: &RequestContext, topic: &CreatableTopic) -> NewTopic {
     }
 }
 
-fn describe(context: &RequestContext, result: CreateTopicResult) -> CreatableTopicResult {
+fn describe(layers: &Layers<'_>, result: CreateTopicResult) -> CreatableTopicResult {
     let described = CreatableTopicResult::default().with_name(topic_name(&result.name));
     match result.outcome {
         Ok(created) => described
             .with_topic_id(created.topic_id)
             .with_num_partitions(created.num_partitions)
             .with_replication_factor(created.replication_factor)
-            .with_configs(Some(configs(context, &created))),
+            .with_configs(Some(configs(layers, &created))),
         Err(error) => {
             described.with_error_code(error.code.code()).with_error_message(error.message.map(text))
         }
     }
 }
 
-fn configs(context: &RequestContext, created: &CreatedTopic) -> Vec<CreatableTopicConfigs> {
-    let described = describe_topic(&created.configs, &context.shard.options);
-    let config = |config: super::describe_configs::Described| {
+fn configs(layers: &Layers<'_>, created: &CreatedTopic) -> Vec<CreatableTopicConfigs> {
+    let config = |config: Described<'_>| {
         CreatableTopicConfigs::default()
             .with_name(text(config.name))
-            .with_value(Some(text(config.value)))
+            .with_value(config.value.map(text))
             .with_config_source(source_number(config.source))
     };
-    described.into_iter().map(config).collect()
+    describe_topic(Some(&created.configs), layers).into_iter().map(config).collect()
 }
 
 fn unavailable(topic: &CreatableTopic) -> CreatableTopicResult {

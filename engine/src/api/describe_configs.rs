@@ -1,10 +1,14 @@
-//! DescribeConfigs: what is set for topics and for this broker, where it comes from, and what it falls back to. After Kafka's
+//! DescribeConfigs: what is set for topics and for brokers, where it comes from, and what it falls back to. After Kafka's
 //! `ConfigHelper`.
 
 use super::{RequestContext, text};
 use crate::broker::BrokerOptions;
+use crate::config::dynamic;
 use crate::metadata::image::{ConfigKind, ConfigMap, ConfigResource};
+use crate::partition::PartitionSettings;
 use crate::partition::topic_config::{ConfigType, TOPIC_CONFIGS, TopicConfig};
+use crate::shard::settings::defaults_in;
+use crate::shard::view::ClusterView;
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
@@ -21,6 +25,10 @@ use std::collections::BTreeSet;
 pub(super) enum Source {
     /// Set for the topic.
     Topic,
+    /// Set for the broker while it runs.
+    DynamicBroker,
+    /// Set for all brokers while they run.
+    DynamicDefaultBroker,
     /// Set in the broker's file or on its command line.
     StaticBroker,
     /// The default.
@@ -31,6 +39,8 @@ pub(super) enum Source {
 pub(super) fn source_number(source: Source) -> i8 {
     match source {
         Source::Topic => 1,
+        Source::DynamicBroker => 2,
+        Source::DynamicDefaultBroker => 3,
         Source::StaticBroker => 4,
         Source::Default => 5,
     }
@@ -55,25 +65,50 @@ pub struct BrokerConfig {
     pub documentation: String,
 }
 
+/// Something that could have set a value.
+#[derive(Clone, Debug)]
+struct Synonym<'a> {
+    name: &'a str,
+    value: &'a str,
+    source: Source,
+}
+
 /// A configuration, ready to be shown.
 #[derive(Clone, Debug)]
-pub(super) struct Described {
-    pub(super) name: &'static str,
-    pub(super) value: String,
+pub(super) struct Described<'a> {
+    pub(super) name: &'a str,
+    /// `None` for one that must not be shown, or that is not set and has no default.
+    pub(super) value: Option<String>,
     pub(super) source: Source,
-    /// Name, value and source of everything that could have set it, the one in force first.
-    synonyms: Vec<(String, String, Source)>,
-    kind: ConfigType,
-    documentation: &'static str,
+    /// Everything that could have set it, the one in force first.
+    synonyms: Vec<Synonym<'a>>,
+    is_read_only: bool,
+    is_sensitive: bool,
+    /// `None` where nobody here knows it.
+    kind: Option<ConfigType>,
+    documentation: &'a str,
+}
+
+/// What is set for topics that set nothing themselves, layer by layer.
+pub(super) struct Layers<'a> {
+    options: &'a BrokerOptions,
+    /// For this broker, while it runs.
+    broker: Option<&'a ConfigMap>,
+    /// For all brokers, while they run.
+    cluster: Option<&'a ConfigMap>,
+    /// What comes of them all.
+    topic_defaults: PartitionSettings,
 }
 
 pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, WireError> {
     let request: DescribeConfigsRequest = context.decode(body)?;
+    let view = context.shard.view();
+    let layers = Layers::of(&view, &context.shard.options);
     let describe = |resource: &DescribeConfigsResource| {
         let described = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match describe_resource(context, resource, &request) {
+        match describe_resource(&view, &layers, resource, &request) {
             Ok(configs) => described.with_configs(configs),
             Err((code, message)) => {
                 described.with_error_code(code.code()).with_error_message(Some(text(message)))
@@ -92,126 +127,193 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
 type Refusal = (ErrorCode, String);
 
 fn describe_resource(
-    context: &RequestContext,
+    view: &ClusterView,
+    layers: &Layers<'_>,
     resource: &DescribeConfigsResource,
     request: &DescribeConfigsRequest,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    let is_asked = |name: &str| match &resource.configuration_keys {
-        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key.as_str() == name),
-        Some(_) | None => true,
-    };
-    let options = &context.shard.options;
-    match ConfigKind::from_number(resource.resource_type) {
-        Some(ConfigKind::Topic) => {
-            let configs = topic_configs(context, &resource.resource_name)?;
-            let described =
-                describe_topic(&configs, options).into_iter().filter(|config| is_asked(config.name));
-            Ok(described.map(|config| show(config, request)).collect())
-        }
+    let described = match ConfigKind::from_number(resource.resource_type) {
+        Some(ConfigKind::Topic) => describe_topic(topic_configs(view, &resource.resource_name)?, layers),
+        Some(ConfigKind::Broker) if resource.resource_name.is_empty() => describe_all_brokers(layers),
         Some(ConfigKind::Broker) => {
-            check_broker(&resource.resource_name, options)?;
-            let described = options.broker_configs.iter().filter(|config| is_asked(&config.name));
-            let described = described.filter(|_| !resource.resource_name.is_empty());
-            Ok(described.map(|config| show_broker(config, request)).collect())
+            check_broker(&resource.resource_name, layers.options)?;
+            describe_broker(layers)
         }
         Some(ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group) | None => {
             let message = format!("Unsupported resource type: {}", resource.resource_type);
-            Err((ErrorCode::InvalidRequest, message))
+            return Err((ErrorCode::InvalidRequest, message));
         }
-    }
+    };
+    let is_asked = |config: &Described<'_>| match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key.as_str() == config.name),
+        Some(_) | None => true,
+    };
+    Ok(described.into_iter().filter(is_asked).map(|config| show(config, request)).collect())
 }
 
-fn topic_configs(context: &RequestContext, name: &str) -> Result<ConfigMap, Refusal> {
+fn topic_configs<'a>(view: &'a ClusterView, name: &str) -> Result<Option<&'a ConfigMap>, Refusal> {
     validate_topic_name(name).map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
-    let view = context.shard.view();
     view.topic_by_name(name).map_err(|code| (code, format!("Topic {name} does not exist")))?;
-    let configs = view.image.config(&ConfigResource::topic(name));
-    Ok(configs.map(|configs| configs.as_ref().clone()).unwrap_or_default())
+    Ok(view.image.config(&ConfigResource::topic(name)).map(|configs| configs.as_ref()))
 }
 
 fn check_broker(name: &str, options: &BrokerOptions) -> Result<(), Refusal> {
-    if name.is_empty() || name.parse() == Ok(options.node_id) {
-        return Ok(());
-    }
-    let message =
-        format!("Unexpected broker id, expected {} or empty string, but received {name}", options.node_id);
+    let message = match name.parse::<i32>() {
+        Ok(id) if id == options.node_id => return Ok(()),
+        Ok(_) => {
+            format!("Unexpected broker id, expected {} or empty string, but received {name}", options.node_id)
+        }
+        Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+    };
     Err((ErrorCode::InvalidRequest, message))
 }
 
-/// Every configuration that a topic with these has.
-pub(super) fn describe_topic(configs: &ConfigMap, options: &BrokerOptions) -> Vec<Described> {
-    TOPIC_CONFIGS.iter().map(|config| describe_one(config, configs, options)).collect()
+impl<'a> Layers<'a> {
+    /// The layers in `view` over what `options` say.
+    pub(super) fn of(view: &'a ClusterView, options: &'a BrokerOptions) -> Layers<'a> {
+        let set_for = |resource: &ConfigResource| view.image.config(resource).map(|configs| configs.as_ref());
+        Layers {
+            options,
+            broker: set_for(&ConfigResource::broker(view.node_id)),
+            cluster: set_for(&ConfigResource::default_broker()),
+            topic_defaults: defaults_in(&view.image, view.node_id, &options.topic_defaults),
+        }
+    }
+
+    fn known(&self, name: &str) -> Option<&'a BrokerConfig> {
+        self.options.broker_configs.iter().find(|known| known.name == name)
+    }
+
+    /// Everything that could have set a broker's setting. As in Kafka it begins with what goes by the setting's own name: what goes
+    /// by another alone (say `log.retention.hours`) is no synonym.
+    fn synonyms(&self, name: &'a str) -> Vec<Synonym<'a>> {
+        let names = dynamic::synonyms(name);
+        let mut found = Vec::new();
+        for (configs, source) in
+            [(self.broker, Source::DynamicBroker), (self.cluster, Source::DynamicDefaultBroker)]
+        {
+            let set = names.iter().filter_map(|name| configs?.get_key_value(*name));
+            found.extend(set.map(|(name, value)| Synonym { name, value, source }));
+        }
+        let known = || names.iter().filter_map(|name| self.known(name));
+        let synonym = |known: &'a BrokerConfig, value: &'a Option<String>, source| {
+            value.as_deref().map(|value| Synonym { name: &known.name, value, source })
+        };
+        let set = known().filter(|known| known.is_set);
+        found.extend(set.filter_map(|known| synonym(known, &known.value, Source::StaticBroker)));
+        found.extend(known().filter_map(|known| synonym(known, &known.default, Source::Default)));
+        found.into_iter().skip_while(|synonym| synonym.name != name).collect()
+    }
+
+    /// The value of a setting in force. What is set by one of its names takes back what lower layers set by the others.
+    fn value(&self, config: &'a BrokerConfig) -> Option<&'a str> {
+        let names = dynamic::synonyms(&config.name);
+        for configs in [self.broker, self.cluster].into_iter().flatten() {
+            if let Some(value) = configs.get(&config.name) {
+                return Some(value);
+            }
+            if names.iter().any(|name| configs.contains_key(*name)) {
+                return config.default.as_deref();
+            }
+        }
+        config.value.as_deref()
+    }
 }
 
-/// The value is the one in force, whatever says so. As in Kafka, a setting of the broker under another name (say
-/// `log.retention.hours`) is no synonym: only the first name behind the default is shown.
-fn describe_one(config: &'static TopicConfig, configs: &ConfigMap, options: &BrokerOptions) -> Described {
-    let inherited = config.render(&options.topic_defaults);
-    let mut synonyms = Vec::new();
-    if let Some(value) = configs.get(config.name) {
-        synonyms.push((config.name.to_owned(), value.clone(), Source::Topic));
-    }
-    let find = |name: &'static str| options.broker_configs.iter().find(move |known| known.name == name);
-    if let Some(behind) = config.synonym.and_then(find) {
-        if behind.is_set {
-            synonyms.push((behind.name.clone(), inherited.clone(), Source::StaticBroker));
-        }
-        if let Some(default) = &behind.default {
-            synonyms.push((behind.name.clone(), default.clone(), Source::Default));
-        }
-    }
-    let value = configs.get(config.name).cloned().unwrap_or(inherited);
-    let source = synonyms.first().map_or(Source::Default, |(_, _, source)| *source);
+/// Every configuration that a topic with these has.
+pub(super) fn describe_topic<'a>(configs: Option<&'a ConfigMap>, layers: &Layers<'a>) -> Vec<Described<'a>> {
+    TOPIC_CONFIGS.iter().map(|config| describe_of_topic(config, configs, layers)).collect()
+}
+
+/// The value is the one in force, whatever says so.
+fn describe_of_topic<'a>(
+    config: &'static TopicConfig,
+    configs: Option<&'a ConfigMap>,
+    layers: &Layers<'a>,
+) -> Described<'a> {
+    let own = configs.and_then(|configs| configs.get(config.name));
+    let own_synonym = own.map(|value| Synonym { name: config.name, value, source: Source::Topic });
+    let behind = config.synonym.map(|behind| layers.synonyms(behind)).unwrap_or_default();
+    let synonyms: Vec<Synonym<'a>> = own_synonym.into_iter().chain(behind).collect();
     Described {
         name: config.name,
-        value,
-        source,
+        value: Some(own.cloned().unwrap_or_else(|| config.render(&layers.topic_defaults))),
+        source: source_of(&synonyms),
         synonyms,
-        kind: config.kind,
+        is_read_only: false,
+        is_sensitive: false,
+        kind: Some(config.kind),
         documentation: config.documentation,
     }
 }
 
-fn show(config: Described, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
-    let synonym = |(name, value, source): (String, String, Source)| {
-        DescribeConfigsSynonym::default()
-            .with_name(text(name))
-            .with_value(Some(text(value)))
-            .with_source(source_number(source))
-    };
-    let synonyms = if request.include_synonyms { config.synonyms } else { Vec::new() };
-    DescribeConfigsResourceResult::default()
-        .with_name(text(config.name))
-        .with_value(Some(text(config.value)))
-        .with_config_source(source_number(config.source))
-        .with_synonyms(synonyms.into_iter().map(synonym).collect())
-        .with_config_type(config.kind as i8)
-        .with_documentation(request.include_documentation.then(|| text(config.documentation)))
+fn source_of(synonyms: &[Synonym<'_>]) -> Source {
+    synonyms.first().map_or(Source::Default, |synonym| synonym.source)
 }
 
-fn show_broker(config: &BrokerConfig, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
-    let source = if config.is_set { Source::StaticBroker } else { Source::Default };
-    let shown = |value: &Option<String>| value.clone().filter(|_| !config.is_sensitive).map(text);
-    let synonym = |value: &Option<String>, source| {
+/// This broker's settings: those of the table, and whatever else is set while it runs.
+fn describe_broker<'a>(layers: &Layers<'a>) -> Vec<Described<'a>> {
+    let options = layers.options;
+    let listed = options.broker_configs.iter();
+    let mut described: Vec<_> =
+        listed.map(|known| describe_of_broker(&known.name, layers.value(known), layers)).collect();
+    let mut others = BTreeSet::new();
+    for (name, _) in [layers.broker, layers.cluster].into_iter().flatten().flatten() {
+        if layers.known(name).is_none() && others.insert(name) {
+            let value = [layers.broker, layers.cluster].into_iter().flatten().find_map(|set| set.get(name));
+            described.push(describe_of_broker(name, value.map(String::as_str), layers));
+        }
+    }
+    described
+}
+
+/// What is set for all brokers while they run.
+fn describe_all_brokers<'a>(layers: &Layers<'a>) -> Vec<Described<'a>> {
+    let set = layers.cluster.into_iter().flatten();
+    let described = set.map(|(name, value)| {
+        let mut described = describe_of_broker(name, Some(value.as_str()), layers);
+        described.synonyms.retain(|synonym| synonym.source == Source::DynamicDefaultBroker);
+        described.source = source_of(&described.synonyms);
+        described
+    });
+    described.collect()
+}
+
+fn describe_of_broker<'a>(name: &'a str, value: Option<&str>, layers: &Layers<'a>) -> Described<'a> {
+    let known = layers.known(name);
+    let is_sensitive = known.map_or_else(|| dynamic::is_secret(name), |known| known.is_sensitive);
+    let synonyms = layers.synonyms(name);
+    Described {
+        name,
+        value: value.filter(|_| !is_sensitive).map(str::to_owned),
+        source: source_of(&synonyms),
+        synonyms,
+        is_read_only: !dynamic::is_dynamic(name),
+        is_sensitive,
+        kind: known.map(|known| known.kind),
+        documentation: known.map_or("", |known| &known.documentation),
+    }
+}
+
+/// Kafka's number of a type that is not known.
+const UNKNOWN_TYPE: i8 = 0;
+
+fn show(config: Described<'_>, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+    let synonym = |synonym: &Synonym<'_>| {
         DescribeConfigsSynonym::default()
-            .with_name(text(config.name.clone()))
-            .with_value(shown(value))
-            .with_source(source_number(source))
+            .with_name(text(synonym.name))
+            .with_value((!config.is_sensitive).then(|| text(synonym.value)))
+            .with_source(source_number(synonym.source))
     };
-    let mut synonyms = Vec::new();
-    if request.include_synonyms && config.is_set {
-        synonyms.push(synonym(&config.value, Source::StaticBroker));
-    }
-    if request.include_synonyms && config.default.is_some() {
-        synonyms.push(synonym(&config.default, Source::Default));
-    }
+    let shown = if request.include_synonyms { config.synonyms.as_slice() } else { &[] };
+    let synonyms = shown.iter().map(synonym).collect();
     DescribeConfigsResourceResult::default()
-        .with_name(text(config.name.clone()))
-        .with_value(shown(&config.value))
-        .with_read_only(true)
-        .with_config_source(source_number(source))
+        .with_name(text(config.name))
+        .with_value(config.value.map(text))
+        .with_read_only(config.is_read_only)
+        .with_config_source(source_number(config.source))
         .with_is_sensitive(config.is_sensitive)
         .with_synonyms(synonyms)
-        .with_config_type(config.kind as i8)
-        .with_documentation(request.include_documentation.then(|| text(config.documentation.clone())))
+        .with_config_type(config.kind.map_or(UNKNOWN_TYPE, |kind| kind as i8))
+        .with_documentation(request.include_documentation.then(|| text(config.documentation)))
 }

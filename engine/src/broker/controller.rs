@@ -9,22 +9,25 @@ mod snapshots;
 
 use super::metadata_log::MetadataLog;
 use super::{BrokerOptions, StartError};
-use crate::metadata::controller::{Command, Controller, Reply, Rules};
+use crate::config::dynamic;
+use crate::metadata::controller::{ApiError, Command, Controller, Reply, Rules};
 use crate::metadata::image::{
     BrokerEpoch, ConfigKind, ConfigMap, ConfigResource, ImageDelta, MetadataImage, Position, Replay,
 };
 use crate::metadata::quorum::{LogEntry, ProposeError, Quorum};
 use crate::metadata::records::MetadataRecord;
-use crate::partition::topic_config;
+use crate::partition::{PartitionSettings, topic_config};
 use crate::placement::{FILE_NAME, PartitionKey, Placement};
 use crate::shard::Shard;
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall};
+use crate::shard::settings::defaults_in;
 use crate::shard::view::ClusterView;
 use hayate_rt::mailbox::{Call, Inbox, Publisher};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::{LeaderEpoch, Offset};
 use hayate_storage::disk::Disk;
 use hayate_storage::store::Store;
+use kafka_protocol::ResponseError;
 use snapshots::SnapshotSchedule;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -117,15 +120,18 @@ impl ControllerService {
 
     fn propose(&mut self, command: &Command) -> Decided {
         let options = self.options.clone();
+        let controller = self.controller.as_mut()?;
+        let defaults = defaults_in(controller.image(), options.node_id, &options.topic_defaults);
         let check =
-            |resource: &ConfigResource, configs: &ConfigMap| check_configs(&options, resource, configs);
+            |resource: &ConfigResource, configs: &ConfigMap| check_configs(&defaults, resource, configs);
         let rules = Rules {
             num_partitions: options.num_partitions,
             default_replication_factor: options.default_replication_factor,
             delete_topic_enable: options.delete_topic_enable,
             check_configs: &check,
+            list_default: &list_default,
         };
-        let decision = self.controller.as_mut()?.handle(command, &rules);
+        let decision = controller.handle(command, &rules);
         for records in decision.entries().filter(|records| !records.is_empty()) {
             if let Err(error) = self.quorum.propose(records) {
                 log_refused(&error);
@@ -306,18 +312,29 @@ fn log_refused(error: &ProposeError) {
     tracing::warn!(%error, "a command was not proposed");
 }
 
-/// Whether a topic may have these configurations.
+/// Whether a topic may have these configurations over `defaults`, or a broker.
 fn check_configs(
-    options: &BrokerOptions,
+    defaults: &PartitionSettings,
     resource: &ConfigResource,
     configs: &ConfigMap,
-) -> Result<(), String> {
+) -> Result<(), ApiError> {
     match resource.kind {
-        ConfigKind::Topic => topic_config::settings_of(configs, &options.topic_defaults)
+        ConfigKind::Topic => topic_config::settings_of(configs, defaults)
             .map(|_| ())
-            .map_err(|error| error.to_string()),
-        ConfigKind::Broker | ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group => {
-            Ok(())
+            .map_err(|error| ApiError::new(ResponseError::InvalidConfig, error.to_string())),
+        ConfigKind::Broker => dynamic::check(configs, !resource.name.is_empty())
+            .map_err(|message| ApiError::new(ResponseError::InvalidRequest, message)),
+        ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group => {
+            let message = format!("Unknown resource type {}", resource.kind.number());
+            Err(ApiError::new(ResponseError::InvalidRequest, message))
         }
+    }
+}
+
+fn list_default(kind: ConfigKind, name: &str) -> Option<String> {
+    match kind {
+        ConfigKind::Topic => topic_config::list_default(name),
+        ConfigKind::Broker => dynamic::list_default(name),
+        ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group => None,
     }
 }

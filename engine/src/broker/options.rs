@@ -57,7 +57,7 @@ pub struct BrokerOptions {
     pub auto_create_topics: bool,
     /// `delete.topic.enable`
     pub delete_topic_enable: bool,
-    /// What topics have that set nothing themselves.
+    /// What topics have that set nothing themselves, unless brokers are told otherwise while they run.
     pub topic_defaults: PartitionSettings,
     /// The broker's settings as DescribeConfigs shows them.
     pub broker_configs: Vec<BrokerConfig>,

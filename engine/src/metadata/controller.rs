@@ -19,11 +19,13 @@ use std::fmt;
 use hayate_storage::batch::{LeaderEpoch, ProducerId};
 use kafka_protocol::ResponseError;
 
-use super::image::{BrokerEpoch, ConfigMap, ConfigResource, MetadataImage, NodeId, Position, Replay};
+use super::image::{
+    BrokerEpoch, ConfigKind, ConfigMap, ConfigResource, MetadataImage, NodeId, Position, Replay,
+};
 use super::records::{FeatureLevelRecord, MetadataRecord, ProducerIdsRecord};
 
 pub use brokers::Registration;
-pub use configs::{AlterConfigs, AlteredConfigs, ConfigChange};
+pub use configs::{AlterConfigs, Alteration, AlteredConfigs, ConfigChange, ConfigOperation};
 pub use create::{CreateTopicResult, CreateTopics, CreatedTopic, NewTopic, PartitionAssignment};
 pub use delete::{DeletableTopic, DeleteTopicResult};
 pub use partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
@@ -44,7 +46,8 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    fn new(code: ResponseError, message: impl Into<String>) -> Self {
+    /// An error that says what it is about.
+    pub fn new(code: ResponseError, message: impl Into<String>) -> Self {
         Self { code, message: Some(message.into()) }
     }
 }
@@ -61,8 +64,10 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// Says whether the configurations of a resource are good as a whole; the error is the message for the client.
-pub type ConfigCheck<'a> = &'a dyn Fn(&ConfigResource, &ConfigMap) -> Result<(), String>;
+/// Says whether the configurations of a resource are good as a whole; the error is the client's.
+pub type ConfigCheck<'a> = &'a dyn Fn(&ConfigResource, &ConfigMap) -> Result<(), ApiError>;
+/// The value of a list that is not set; `None` for a configuration that is no list.
+pub type ListDefault<'a> = &'a dyn Fn(ConfigKind, &str) -> Option<String>;
 
 /// What the node's configuration says about commands.
 #[derive(Clone, Copy)]
@@ -75,6 +80,8 @@ pub struct Rules<'a> {
     pub delete_topic_enable: bool,
     /// Checks the configurations of a new topic or after a change.
     pub check_configs: ConfigCheck<'a>,
+    /// Tells lists from other configurations.
+    pub list_default: ListDefault<'a>,
 }
 
 /// What can be asked of the controller.
@@ -95,7 +102,7 @@ pub enum Command {
         /// The epoch of its registration.
         broker_epoch: BrokerEpoch,
     },
-    /// Sets and deletes configurations.
+    /// Changes configurations.
     AlterConfigs(AlterConfigs),
     /// Registers a new incarnation of a broker, fenced.
     RegisterBroker(Registration),

@@ -18,6 +18,7 @@ const RULES: Rules<'static> = Rules {
     default_replication_factor: 1,
     delete_topic_enable: true,
     check_configs: &|_, _| Ok(()),
+    list_default: &|_, _| None,
 };
 
 /// A broker's metadata, and a disk that loses nothing.

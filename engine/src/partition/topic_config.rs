@@ -60,6 +60,12 @@ pub fn find(name: &str) -> Option<&'static TopicConfig> {
     TOPIC_CONFIGS.get(at)
 }
 
+/// The value of a list that is not set; `None` for what is no list.
+pub fn list_default(name: &str) -> Option<String> {
+    let config = find(name).filter(|config| config.kind == ConfigType::List)?;
+    Some(config.render(&PartitionSettings::default()))
+}
+
 /// `defaults` with a topic's own configurations on top.
 ///
 /// # Errors

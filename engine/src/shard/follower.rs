@@ -4,9 +4,10 @@
 //! error 56, and is tried again with the next view and at each retention check.
 
 use super::owner::Owner;
+use super::settings;
 use super::view::ClusterView;
-use crate::metadata::image::{ConfigResource, PartitionImage, TopicImage};
-use crate::partition::{Partition, PartitionSettings, topic_config};
+use crate::metadata::image::{PartitionImage, TopicImage};
+use crate::partition::{Partition, PartitionSettings};
 use crate::placement::PartitionKey;
 use hayate_rt::Rt;
 use hayate_rt::notify::Lock;
@@ -35,43 +36,34 @@ pub struct Follower {
     rt: Rt,
     owner: Rc<Owner>,
     store: Store,
-    defaults: Arc<PartitionSettings>,
+    /// What topics have by this node's file.
+    statics: Arc<PartitionSettings>,
     /// Held while a view is being applied.
     applying: Lock,
 }
 
-/// The logs of `view` that the owner's shard has, for opening its store.
-pub fn log_specs(view: &ClusterView, owner: &Owner, defaults: &PartitionSettings) -> Vec<LogSpec> {
-    wanted(view, owner, defaults).into_iter().map(|wanted| wanted.spec).collect()
+/// The logs of `view` that the owner's shard has, for opening its store; `statics` as of [`settings::defaults_in`].
+pub fn log_specs(view: &ClusterView, owner: &Owner, statics: &PartitionSettings) -> Vec<LogSpec> {
+    wanted(view, owner, statics).into_iter().map(|wanted| wanted.spec).collect()
 }
 
-fn wanted(view: &ClusterView, owner: &Owner, defaults: &PartitionSettings) -> Vec<Wanted> {
+fn wanted(view: &ClusterView, owner: &Owner, statics: &PartitionSettings) -> Vec<Wanted> {
+    let defaults = Rc::new(settings::defaults_in(&view.image, view.node_id, statics));
     let mut settings_of: BTreeMap<Uuid, Rc<PartitionSettings>> = BTreeMap::new();
     let one = |(key, topic, image): (PartitionKey, &TopicImage, &PartitionImage)| {
         let partition = TopicPartition::new(topic.name.as_ref(), key.partition).ok()?;
-        let settings =
-            settings_of.entry(topic.id).or_insert_with(|| topic_settings(view, topic, defaults)).clone();
+        let work_out = || settings::settings_in(&view.image, &topic.name, &defaults);
+        let settings = settings_of.entry(topic.id).or_insert_with(work_out).clone();
         let spec = LogSpec { partition, topic_id: *key.topic_id.as_bytes(), config: settings.log.clone() };
         Some(Wanted { key, spec, leader_epoch: image.leader_epoch, settings })
     };
     view.owned_by(owner.shard()).filter_map(one).collect()
 }
 
-fn topic_settings(
-    view: &ClusterView,
-    topic: &TopicImage,
-    defaults: &PartitionSettings,
-) -> Rc<PartitionSettings> {
-    Rc::new(match view.image.config(&ConfigResource::topic(&topic.name)) {
-        Some(configs) => topic_config::settings_as_far_as_known(configs, defaults),
-        None => defaults.clone(),
-    })
-}
-
 impl Follower {
     /// Follows for `owner`, whose logs lie in `store`.
-    pub fn new(rt: Rt, owner: Rc<Owner>, store: Store, defaults: Arc<PartitionSettings>) -> Follower {
-        Follower { rt, owner, store, defaults, applying: Lock::default() }
+    pub fn new(rt: Rt, owner: Rc<Owner>, store: Store, statics: Arc<PartitionSettings>) -> Follower {
+        Follower { rt, owner, store, statics, applying: Lock::default() }
     }
 
     /// Makes the shard's partitions what `view` says, and serves it from then on.
@@ -85,7 +77,7 @@ impl Follower {
     async fn apply_alone(&self, view: &ClusterView) {
         self.delete_gone(view).await;
         let mut unopened = BTreeSet::new();
-        for (count, wanted) in wanted(view, &self.owner, &self.defaults).into_iter().enumerate() {
+        for (count, wanted) in wanted(view, &self.owner, &self.statics).into_iter().enumerate() {
             if count % STEP == STEP - 1 {
                 self.rt.yield_now().await;
             }

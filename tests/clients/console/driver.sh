@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Kafka's own command line tools against a broker: `driver.sh BOOTSTRAP`. One line a check, `ok NAME` or
-# `FAIL NAME: why`, then `N passed, N failed`. kafka-topics creates, describes, lists, alters and deletes; the console
-# producer's lines come back through one console consumer a partition; producer-perf-test's records are counted;
-# kafka-delete-records, kafka-log-dirs and kafka-transactions see what they should.
+# `FAIL NAME: why`, then `N passed, N failed`. kafka-topics creates, describes, lists, alters and deletes; kafka-configs
+# changes and shows what is set for the topic and for brokers; the console producer's lines come back through one console
+# consumer a partition; producer-perf-test's records are counted; kafka-delete-records, kafka-log-dirs and
+# kafka-transactions see what they should.
 
 set -u
 export KAFKA_TOOL_TIER="${KAFKA_TOOL_TIER:-1}" # tools that live a second: compile quickly rather than well
@@ -48,6 +49,33 @@ describe() {
 
 listed() {
   b topics --list | grep -qx "$1"
+}
+
+c() {
+  b configs "$1" --entity-type "${@:2}"
+}
+
+configs_of_topic() {
+  c --alter topics --entity-name "$topic" --add-config 'segment.ms=7200000,cleanup.policy=[compact,delete]' &&
+    c --alter topics --entity-name "$topic" --delete-config cleanup.policy &&
+    c --describe topics --entity-name "$topic" >"$work/configs" && cat "$work/configs" &&
+    grep -q ' segment.ms=7200000 .*{DYNAMIC_TOPIC_CONFIG:segment.ms=7200000' "$work/configs" &&
+    ! grep -q ' cleanup.policy=' "$work/configs"
+}
+
+configs_of_brokers() {
+  c --alter brokers --entity-default --add-config log.roll.jitter.ms=5000 &&
+    c --alter brokers --entity-name 1 --add-config log.roll.jitter.ms=6000 &&
+    c --describe topics --entity-name "$topic" --all >"$work/configs" && grep segment.jitter.ms "$work/configs" &&
+    grep -q 'ms=6000 .*DYNAMIC_BROKER_CONFIG:log.roll.jitter.ms=6000, DYNAMIC_DEFAULT_BROKER_CONFIG:log.roll.jitter.ms=5000' "$work/configs" &&
+    c --alter brokers --entity-name 1 --delete-config log.roll.jitter.ms &&
+    c --describe brokers --entity-default | grep -q log.roll.jitter.ms=5000 &&
+    c --alter brokers --entity-default --delete-config log.roll.jitter.ms
+}
+
+configs_that_are_fixed() {
+  ! c --alter brokers --entity-name 1 --add-config num.partitions=9 >"$work/fixed" 2>&1 && cat "$work/fixed" &&
+    grep -q 'Cannot update these configs dynamically: Set(num.partitions)' "$work/fixed"
 }
 
 # 1,000 lines, each with a key, a header and its number.
@@ -129,6 +157,9 @@ check "topics --create" create
 check "topics --create of an existing topic is refused" create_twice
 check "topics --describe" describe
 check "topics --list" listed "$topic"
+check "configs of a topic" configs_of_topic
+check "configs of brokers" configs_of_brokers
+check "configs that are fixed" configs_that_are_fixed
 check "console producer" console_produce
 check "console consumer by partition" console_consume
 check "console consumer from an offset" console_consume_tail

@@ -15,10 +15,12 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    AlterConfigsRequest, ApiVersionsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest,
     OffsetForLeaderEpochRequest, TransactionalId,
 };
+use kafka_protocol::messages::{alter_configs_request, incremental_alter_configs_request};
 use kafka_protocol::protocol::{Request, StrBytes};
 use std::time::Duration;
 use uuid::Uuid;
@@ -280,7 +282,7 @@ fn the_broker_says_what_it_speaks() {
         let response = client.ask(3, &request).await;
         assert_eq!(checked(response.error_code), Ok(()));
         let keys: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
-        assert_eq!(keys, [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 35, 37, 60, 61, 75]);
+        assert_eq!(keys, [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 60, 61, 74, 75]);
         assert_eq!(response.api_keys[0].min_version, 0, "librdkafka needs it");
         let nameless = client.ask(3, &ApiVersionsRequest::default()).await;
         assert_eq!(checked(nameless.error_code), Err(ErrorCode::InvalidRequest));
@@ -510,6 +512,11 @@ fn every_version_of_every_kind_is_answered() {
             ask_all(&mut client, |version| delete_in(version, &format!("new-{known}"))).await;
             super::admin::ask_every_version(&mut client, &topic).await;
         }
+        for resource_type in [2, 4, 8, 77] {
+            ask_all(&mut client, |_| incremental_alter_in(resource_type)).await;
+            ask_all(&mut client, |_| alter_in(resource_type)).await;
+        }
+        ask_all(&mut client, |_| ListConfigResourcesRequest::default()).await;
         ask_all(&mut client, |_| ApiVersionsRequest::default()).await;
         ask_all(&mut client, |_| InitProducerIdRequest::default().with_transactional_id(None)).await;
         ask_all(&mut client, |version| {
@@ -526,6 +533,20 @@ fn fetch_in(version: i16, topic: &Topic) -> FetchRequest {
         _ => FetchTopic::default().with_topic(name(&topic.name)),
     };
     FetchRequest::default().with_max_bytes(1000).with_topics(vec![wanted.with_partitions(vec![partition])])
+}
+
+fn incremental_alter_in(resource_type: i8) -> IncrementalAlterConfigsRequest {
+    let resource = incremental_alter_configs_request::AlterConfigsResource::default()
+        .with_resource_type(resource_type)
+        .with_resource_name(StrBytes::from_static_str("1"));
+    IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+}
+
+fn alter_in(resource_type: i8) -> AlterConfigsRequest {
+    let resource = alter_configs_request::AlterConfigsResource::default()
+        .with_resource_type(resource_type)
+        .with_resource_name(StrBytes::from_static_str("1"));
+    AlterConfigsRequest::default().with_resources(vec![resource])
 }
 
 fn delete_in(version: i16, topic: &str) -> DeleteTopicsRequest {

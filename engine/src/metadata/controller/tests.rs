@@ -17,9 +17,10 @@ struct Script {
     next_incarnation: u128,
 }
 
-fn check_configs(_: &ConfigResource, configs: &ConfigMap) -> Result<(), String> {
+fn check_configs(_: &ConfigResource, configs: &ConfigMap) -> Result<(), ApiError> {
+    let invalid = |message| Err(ApiError::new(ResponseError::InvalidConfig, message));
     match configs.keys().find(|name| name.starts_with("bad")) {
-        Some(name) => Err(format!("Unknown topic config name: {name}")),
+        Some(name) => invalid(format!("Unknown topic config name: {name}")),
         None => Ok(()),
     }
 }
@@ -29,6 +30,7 @@ const RULES: Rules<'static> = Rules {
     default_replication_factor: 1,
     delete_topic_enable: true,
     check_configs: &check_configs,
+    list_default: &|_, name| name.starts_with("list").then(|| "x".to_owned()),
 };
 
 /// The value of `key=` among `words`, parsed.
@@ -79,7 +81,13 @@ impl Script {
                 let broker_epoch = told.unwrap_or_else(|| self.epoch(broker()));
                 Command::AllocateProducerIds { broker_id: broker(), broker_epoch }
             }
-            "config" => parse_alter(words),
+            "config" => {
+                parse_alter(words, |words| Alteration::Some(words.iter().map(|word| change(word)).collect()))
+            }
+            "all-configs" => parse_alter(words, |words| {
+                let set = |(name, value): (String, Option<String>)| (name, value.expect("a value"));
+                Alteration::All(pairs(words).into_iter().map(set).collect())
+            }),
             "register" => self.parse_register(broker(), words),
             "unfence" => {
                 let broker_epoch = told.unwrap_or_else(|| self.epoch(broker()));
@@ -194,13 +202,28 @@ fn parse_grow(line: &str) -> Command {
     Command::CreatePartitions(CreatePartitions { topics, validate_only })
 }
 
-fn parse_alter(words: &[&str]) -> Command {
+/// `key=value` sets, `key` deletes, `key+=words` appends, `key-=words` subtracts.
+fn change(word: &str) -> ConfigChange {
+    let operation = |value: &str| match value {
+        _ if word.contains("+=") => ConfigOperation::Append(value.to_owned()),
+        _ if word.contains("-=") => ConfigOperation::Subtract(value.to_owned()),
+        value => ConfigOperation::Set(value.to_owned()),
+    };
+    let (name, operation) = match word.split_once('=') {
+        Some((name, value)) => (name.trim_end_matches(['+', '-']), operation(value)),
+        None => (word, ConfigOperation::Delete),
+    };
+    ConfigChange { name: name.to_owned(), operation }
+}
+
+fn parse_alter(words: &[&str], alteration: impl Fn(&[&str]) -> Alteration) -> Command {
+    let validate_only = words.contains(&"validate-only");
+    let words: Vec<&str> = words.iter().copied().filter(|word| *word != "validate-only").collect();
     let (resource, words) = words.split_first().expect("a resource");
     let (kind, name) = resource.split_once(':').expect("kind:name");
     let kind = if kind == "topic" { ConfigKind::Topic } else { ConfigKind::Broker };
-    let changes = pairs(words).into_iter().map(|(name, value)| ConfigChange { name, value }).collect();
     let resource = ConfigResource { kind, name: name.to_owned() };
-    Command::AlterConfigs(AlterConfigs { changes: vec![(resource, changes)], validate_only: false })
+    Command::AlterConfigs(AlterConfigs { changes: vec![(resource, alteration(words))], validate_only })
 }
 
 fn show(record: &MetadataRecord) -> String {

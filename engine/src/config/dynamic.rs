@@ -1,0 +1,263 @@
+//! Settings of the broker that are changed while it runs, for all brokers or for one: which may be, what they may be, and
+//! what topics have because of them. They lie in the cluster's metadata, above the file and below a topic's own.
+//!
+//! What can be changed here are the defaults of topics. What else Kafka changes at run time is taken and kept, and has no
+//! effect, as in the file. After Kafka's `DynamicBrokerConfig` (KIP-226), whose refusals it repeats.
+
+use super::keys;
+use super::known;
+use crate::partition::PartitionSettings;
+use crate::partition::topic_config::{ConfigType, TOPIC_CONFIGS, settings_as_far_as_known};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most settings that one broker, or all together, may be given, and the most bytes of their names and values: one small
+/// request shows all of them.
+const SETTINGS_MAX: usize = 1000;
+const BYTES_MAX: usize = 1 << 20;
+
+/// What Kafka changes at run time beyond topics' defaults. What it changes of listeners and their security, and how long idle
+/// producers are remembered, is left out: that is fixed here once a broker runs.
+const ELSEWHERE_DYNAMIC: [&str; 30] = [
+    "background.threads",
+    "config.providers",
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+    "max.connection.creation.rate",
+    "max.connections",
+    "max.connections.per.ip",
+    "max.connections.per.ip.overrides",
+    "metric.reporters",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+    "remote.fetch.max.wait.ms",
+    "remote.list.offsets.request.timeout.ms",
+    "remote.log.index.file.cache.total.size.bytes",
+    "remote.log.manager.copier.thread.pool.size",
+    "remote.log.manager.copy.max.bytes.per.second",
+    "remote.log.manager.expiration.thread.pool.size",
+    "remote.log.manager.fetch.max.bytes.per.second",
+    "remote.log.manager.follower.thread.pool.size",
+    "remote.log.reader.threads",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+    "transaction.partition.verification.enable",
+];
+
+/// Settings of TLS, which may be changed for one listener alone.
+const OF_LISTENERS: [&str; 10] = [
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+];
+
+/// Names that mean one thing in several units, the one that wins first; every other name stands alone.
+const SYNONYMS: [&[&str]; 4] = [
+    &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
+    &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
+    &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+    &["log.roll.ms", "log.roll.hours"],
+];
+
+/// The names by which `name` may be set too, itself included, the one that wins first.
+pub fn synonyms(name: &str) -> Vec<&str> {
+    for group in SYNONYMS {
+        // What the scheduler's interval is the default of is no synonym of it.
+        if group.contains(&name) && name != "log.flush.scheduler.interval.ms" {
+            return group.to_vec();
+        }
+    }
+    vec![name]
+}
+
+/// Whether a change of it takes effect while the broker runs: whether it is a topic's default.
+pub fn takes_effect(name: &str) -> bool {
+    TOPIC_CONFIGS.iter().any(|config| config.synonym == Some(name))
+}
+
+/// Whether Kafka lets it be changed while the broker runs, and this broker does not forbid it.
+pub fn is_dynamic(name: &str) -> bool {
+    takes_effect(name) || ELSEWHERE_DYNAMIC.contains(&name) || OF_LISTENERS.contains(&name)
+}
+
+/// Whether it is in Kafka's tables, or in Hayate's, and stands in neither's list of what may change.
+fn is_fixed(name: &str) -> bool {
+    let is_known = keys::find(name).is_some() || known::kafka_keys().any(|key| key == name);
+    is_known && !is_dynamic(name)
+}
+
+/// Whether its value may be a secret: Kafka hides passwords, and what it does not know.
+pub fn is_secret(name: &str) -> bool {
+    keys::find(name).is_none() && !ELSEWHERE_DYNAMIC.contains(&name)
+}
+
+/// The value of a list that is not set; `None` for what is no list.
+pub fn list_default(name: &str) -> Option<String> {
+    let key = keys::find(name).filter(|key| key.kind == ConfigType::List)?;
+    Some(key.default.unwrap_or_default().to_owned())
+}
+
+/// Whether `configs` may be all that is set at run time, for one broker or for all of them.
+///
+/// # Errors
+/// Why not, in Kafka's words.
+pub fn check(configs: &BTreeMap<String, String>, is_of_one_broker: bool) -> Result<(), String> {
+    let bytes: usize = configs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if configs.len() > SETTINGS_MAX || bytes > BYTES_MAX {
+        return Err(format!(
+            "No more than {SETTINGS_MAX} configs of {BYTES_MAX} bytes can be set for a broker"
+        ));
+    }
+    let names = || configs.keys().map(String::as_str);
+    none_of(names().filter(|name| is_fixed(name)), "Cannot update these configs dynamically")?;
+    none_of(
+        names().filter(|name| OF_LISTENERS.contains(name)),
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+    )?;
+    for (name, value) in configs {
+        check_value(name, value)?;
+    }
+    if is_of_one_broker {
+        return Ok(());
+    }
+    none_of(
+        names().filter(|name| name.starts_with("listener.name.")),
+        "Cannot update these configs at default cluster level, broker id must be specified",
+    )
+}
+
+fn none_of<'a>(names: impl Iterator<Item = &'a str>, refusal: &str) -> Result<(), String> {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { Ok(()) } else { Err(format!("{refusal}: Set({})", names.join(", "))) }
+}
+
+fn check_value(name: &str, value: &str) -> Result<(), String> {
+    let Some(key) = keys::find(name) else { return Ok(()) };
+    let checked = key.check(value);
+    let value =
+        checked.map_err(|reason| format!("Invalid value {value} for configuration {name}: {reason}"))?;
+    if name == "log.retention.ms" && value.parse() == Ok(0) {
+        return Err(format!("requirement failed: {name} must be unlimited (-1) or, equal or greater than 1"));
+    }
+    Ok(())
+}
+
+/// What topics have that set nothing themselves: `statics`, which the file says, and on top of it what each of `layers`
+/// sets, the last one last.
+pub fn topic_defaults<'a>(
+    statics: &PartitionSettings,
+    layers: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+) -> PartitionSettings {
+    let mut configs = BTreeMap::new();
+    for layer in layers {
+        for config in TOPIC_CONFIGS {
+            if let Some(value) = config.synonym.and_then(|behind| layer.get(behind)) {
+                configs.insert(config.name.to_owned(), as_topic(config.name, value));
+            }
+        }
+    }
+    settings_as_far_as_known(&configs, statics)
+}
+
+/// The broker's value as the topic's: of the broker's any negative time to keep records stands for "no limit".
+fn as_topic(topic_config: &str, value: &str) -> String {
+    match value.trim().parse::<i64>() {
+        Ok(ms) if topic_config == "retention.ms" => ms.max(-1).to_string(),
+        Ok(_) | Err(_) => value.to_owned(),
+    }
+}
+
+/// Some of the names that were set and have no effect here, for the log.
+pub fn without_effect<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    const SHOWN_MAX: usize = 10;
+    names.filter(|name| !takes_effect(name)).take(SHOWN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configs<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    #[test]
+    fn the_default_of_every_topic_setting_is_a_setting_of_the_broker() {
+        for behind in TOPIC_CONFIGS.iter().filter_map(|config| config.synonym) {
+            assert!(keys::find(behind).is_some(), "{behind}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_kafkas() {
+        for (name, value, expected) in [
+            ("node.id", "7", "Cannot update these configs dynamically: Set(node.id)"),
+            ("log.retention.hours", "7", "Cannot update these configs dynamically: Set(log.retention.hours)"),
+            ("num.partitions", "7", "Cannot update these configs dynamically: Set(num.partitions)"),
+            ("shards", "7", "Cannot update these configs dynamically: Set(shards)"),
+            (
+                "log.retention.ms",
+                "soon",
+                "Invalid value soon for configuration log.retention.ms: Not a number of type LONG",
+            ),
+            (
+                "log.retention.ms",
+                "0",
+                "requirement failed: log.retention.ms must be unlimited (-1) or, equal or greater than 1",
+            ),
+            (
+                "ssl.keystore.type",
+                "JKS",
+                "These security configs can be dynamically updated only per-listener using the listener prefix: \
+                 Set(ssl.keystore.type)",
+            ),
+            (
+                "listener.name.inner.ssl.keystore.type",
+                "JKS",
+                "Cannot update these configs at default cluster level, broker id must be specified: \
+                 Set(listener.name.inner.ssl.keystore.type)",
+            ),
+        ] {
+            let refused = check(&configs([(name, value)]), false);
+            assert_eq!(refused, Err(expected.to_owned()), "{name}={value}");
+        }
+        let both = check(&configs([("node.id", "7"), ("num.partitions", "7")]), true);
+        assert_eq!(both, Err("Cannot update these configs dynamically: Set(node.id, num.partitions)".into()));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_taken() {
+        let given = configs([("my.own", "x"), ("num.io.threads", "9"), ("log.retention.ms", "-7")]);
+        assert_eq!(check(&given, false), Ok(()));
+        let listener = configs([("listener.name.inner.ssl.keystore.type", "JKS")]);
+        assert_eq!(check(&listener, true), Ok(()));
+        let idle = without_effect(given.keys().map(String::as_str));
+        assert_eq!(idle.into_iter().collect::<Vec<_>>(), ["my.own", "num.io.threads"]);
+    }
+
+    #[test]
+    fn the_last_layer_wins_and_the_file_says_the_rest() {
+        let mut statics = PartitionSettings::default();
+        statics.log.max_message_bytes = 7;
+        let cluster = configs([("log.retention.ms", "5"), ("log.segment.bytes", "2097152"), ("my.own", "x")]);
+        let broker = configs([("log.retention.ms", "-3")]);
+        let merged = topic_defaults(&statics, [&cluster, &broker]);
+        assert_eq!(merged.log.retention_ms, None);
+        assert_eq!(merged.log.segment_bytes, 2_097_152);
+        assert_eq!(merged.log.max_message_bytes, 7);
+        assert_eq!(topic_defaults(&statics, []), statics);
+    }
+}
