@@ -17,11 +17,9 @@ const BYTES_MAX: usize = 1 << 20;
 
 /// What Kafka changes at run time beyond topics' defaults. What it changes of listeners and their security, and how long idle
 /// producers are remembered, is left out: that is fixed here once a broker runs.
-const ELSEWHERE_DYNAMIC: [&str; 30] = [
+const ELSEWHERE_DYNAMIC: [&str; 27] = [
     "background.threads",
     "config.providers",
-    "follower.replication.throttled.rate",
-    "leader.replication.throttled.rate",
     "log.cleaner.backoff.ms",
     "log.cleaner.dedupe.buffer.size",
     "log.cleaner.io.buffer.load.factor",
@@ -46,7 +44,6 @@ const ELSEWHERE_DYNAMIC: [&str; 30] = [
     "remote.log.manager.fetch.max.bytes.per.second",
     "remote.log.manager.follower.thread.pool.size",
     "remote.log.reader.threads",
-    "replica.alter.log.dirs.io.max.bytes.per.second",
     "transaction.partition.verification.enable",
 ];
 
@@ -198,6 +195,14 @@ mod tests {
     fn the_default_of_every_topic_setting_is_a_setting_of_the_broker() {
         for behind in TOPIC_CONFIGS.iter().filter_map(|config| config.synonym) {
             assert!(keys::find(behind).is_some(), "{behind}");
+        }
+    }
+
+    #[test]
+    fn what_kafka_changes_is_in_its_table() {
+        for name in ELSEWHERE_DYNAMIC.iter().chain(&OF_LISTENERS) {
+            assert!(known::kafka_keys().any(|key| key == *name), "{name}");
+            assert!(keys::find(name).is_none() && !takes_effect(name), "{name}");
         }
     }
 

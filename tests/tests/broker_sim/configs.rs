@@ -314,6 +314,15 @@ fn what_a_request_names_twice_or_nobody_knows_is_refused() {
         let twice = vec![incremental(TOPIC, &[]), incremental(ALL_BROKERS, &[]), incremental(TOPIC, &[])];
         let once = (BAD_REQUEST, "Each resource must appear at most once.".to_owned());
         assert_eq!(ask(&mut client, twice, false).await, [Err(once), Ok(())]);
+        let often = vec![incremental(TOPIC, &[]); 5000];
+        assert_eq!(
+            ask(&mut client, often, false).await.len(),
+            1,
+            "answers do not grow with what is repeated"
+        );
+        let long = "ä".repeat(9000);
+        let (code, message) = alter(&mut client, TOPIC, &[(&long, Some(&long))]).await.unwrap_err();
+        assert_eq!((code, message.len()), (BAD_CONFIG, 999), "nor with what is named");
         let mut unknown = incremental(TOPIC, &[("retention.ms", Some("1"))]);
         unknown.configs[0].config_operation = 9;
         let unknown = ask(&mut client, vec![unknown], false).await;

@@ -358,6 +358,28 @@ fn configurations_and_producer_ids() {
 }
 
 #[test]
+fn a_command_that_would_write_too_much_writes_nothing() {
+    let set = |count: usize, bytes: usize| {
+        let change = |number| ConfigChange {
+            name: format!("name-{number}"),
+            operation: ConfigOperation::Set("x".repeat(bytes)),
+        };
+        let changes = vec![
+            (ConfigResource::default_broker(), Alteration::Some((0..count).map(change).collect())),
+            (ConfigResource::topic("nowhere"), Alteration::Some(Vec::new())),
+        ];
+        let command = Command::AlterConfigs(AlterConfigs { changes, validate_only: false });
+        let decision = decide(&MetadataImage::empty("cluster"), &command, &RULES);
+        (decision.records.len(), answers(&decision.reply))
+    };
+    let nowhere = "3 UnknownTopicOrPartition: The topic 'nowhere' does not exist.".to_owned();
+    let too_much = "44 PolicyViolation: Unable to perform excessively large batch operation.".to_owned();
+    assert_eq!(set(RECORDS_MAX, 1), (RECORDS_MAX, vec!["ok".to_owned(), nowhere]));
+    assert_eq!(set(RECORDS_MAX + 1, 1), (0, vec![too_much.clone(), too_much.clone()]));
+    assert_eq!(set(200, 30_000), (0, vec![too_much.clone(), too_much]));
+}
+
+#[test]
 fn deletion_can_be_switched_off() {
     let rules = Rules { delete_topic_enable: false, ..RULES };
     let command = Command::DeleteTopics(vec![deletable("t")]);
