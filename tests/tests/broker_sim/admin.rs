@@ -392,12 +392,16 @@ fn producers_of_a_partition_are_told_of_also_after_a_crash() {
         let _running = bench.start().await;
         let mut client = bench.client().await;
         assert_eq!(producers(&mut client, &topic, 0).await, expected);
-        for (topic, partition, has_message) in
-            [("written", 2, false), ("written", -1, false), ("none", 0, true)]
-        {
+        let unknown = ErrorCode::UnknownTopicOrPartition;
+        for (topic, partition, code, has_message) in [
+            ("written", 2, unknown, false),
+            ("written", -1, unknown, false),
+            ("none", 0, unknown, true),
+            ("n/one", 0, ErrorCode::InvalidTopicException, true),
+        ] {
             let response = client.ask(0, &producers_of(topic, &[partition])).await;
             let refused = &response.topics[0].partitions[0];
-            assert_eq!(checked(refused.error_code), Err(ErrorCode::UnknownTopicOrPartition));
+            assert_eq!(checked(refused.error_code), Err(code), "{topic} {partition}");
             assert_eq!(refused.error_message.is_some(), has_message);
         }
     });
