@@ -5,7 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/cache.sh"
 
 RSKAFKA_SOURCE="$TESTS_DIR/clients/rskafka"
-RSKAFKA_DIR="$CACHE_DIR/rskafka-$(cache_key "$RSKAFKA_SOURCE"/src/*.rs "$RSKAFKA_SOURCE"/Cargo.toml "$RSKAFKA_SOURCE"/Cargo.lock)"
+RSKAFKA_DIR="$CACHE_DIR/rskafka-$(cache_key "$RSKAFKA_SOURCE"/*.rs "$RSKAFKA_SOURCE"/Cargo.toml "$RSKAFKA_SOURCE"/Cargo.lock)"
 
 # Only the program stays: what cargo builds on the way is thrown away.
 rskafka_build() {
