@@ -11,7 +11,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from tool import CHECKS, Tools, check  # noqa: E402
-import topics, configs, client_metrics, offsets, records, cluster  # noqa: E401, E402, F401: their checks, in this order
+import topics, configs, client_metrics, offsets, records, cluster, admin  # noqa: E401, E402, F401: their checks, in this order
 
 
 @check("topics --delete")
