@@ -148,21 +148,9 @@ async fn delete(
     outcomes.collect()
 }
 
-async fn earliest(client: &mut Client, topic: &Topic, partition: i32) -> i64 {
-    let asked = ListOffsetsPartition::default()
-        .with_partition_index(partition)
-        .with_timestamp(-2)
-        .with_current_leader_epoch(-1);
-    let asked = ListOffsetsTopic::default().with_name(name(&topic.name)).with_partitions(vec![asked]);
-    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
-    let response = client.ask(10, &request).await;
-    assert_eq!(checked(response.topics[0].partitions[0].error_code), Ok(()));
-    response.topics[0].partitions[0].offset
-}
-
 /// Partition 0 starts at 4, partition 1 is empty up to 10.
 async fn check_trimmed(client: &mut Client, topic: &Topic) {
-    assert_eq!((earliest(client, topic, 0).await, earliest(client, topic, 1).await), (4, 10));
+    assert_eq!((client.earliest(topic, 0).await, client.earliest(topic, 1).await), (4, 10));
     for (partition, offset) in [(0, 3), (0, 0), (1, 9)] {
         let refused = client.fetch(topic, &[(partition, offset)], 1, 0).await;
         let refused = checked(refused.responses[0].partitions[0].error_code);
