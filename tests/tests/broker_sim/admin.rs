@@ -15,11 +15,10 @@ use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, D
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    ListOffsetsRequest, describe_producers_request,
+    describe_producers_request,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::time::Duration;
@@ -189,6 +188,35 @@ fn deleted_records_stay_deleted_through_crashes_and_stops() {
         check_trimmed(&mut client, &topic).await;
         assert_eq!(client.produce(&topic, 1, &["next"]).await, Ok(10));
     });
+}
+
+#[test]
+fn records_of_many_partitions_are_deleted_by_one_checkpoint_a_shard() {
+    check_with(
+        2,
+        |_| {},
+        |bench| async move {
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = client.create_topic("wide", 40).await;
+            for partition in 0..40 {
+                client.produce(&topic, partition, &["old"]).await.unwrap();
+            }
+            let checkpoints = || bench.sim.counts().get("writing a checkpoint").copied().unwrap_or(0);
+            let before = checkpoints();
+            let all: Vec<_> = (0..40).map(|partition| (partition, -1)).collect();
+            let outcomes = delete(&mut client, &topic, &all).await;
+            assert!(outcomes.iter().all(|(_, outcome)| *outcome == Ok(1)), "{outcomes:?}");
+            assert_eq!(checkpoints() - before, 2);
+            drop(running);
+            bench.crash();
+            let _running = bench.start().await;
+            let mut client = bench.client().await;
+            for partition in 0..40 {
+                assert_eq!(client.earliest(&topic, partition).await, 1);
+            }
+        },
+    );
 }
 
 #[test]
