@@ -10,6 +10,8 @@ mod requests;
 mod slow;
 #[path = "broker_sim/snapshots.rs"]
 mod snapshots;
+#[path = "broker_sim/zero_copy.rs"]
+mod zero_copy;
 
 use bytes::Bytes;
 use hayate_engine::broker::BrokerOptions;
