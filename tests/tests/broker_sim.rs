@@ -2,6 +2,8 @@
 
 #[path = "broker_sim/admin.rs"]
 mod admin;
+#[path = "broker_sim/cluster.rs"]
+mod cluster;
 #[path = "broker_sim/configs.rs"]
 mod configs;
 #[path = "broker_sim/requests.rs"]
