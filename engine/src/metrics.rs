@@ -208,6 +208,11 @@ impl ShardMetrics {
         self.copied_bytes[path as usize].add(bytes as u64);
     }
 
+    /// Payload bytes that were copied in user space on this path.
+    pub fn copied_bytes(&self, path: CopyPath) -> u64 {
+        self.copied_bytes[path as usize].get()
+    }
+
     /// A peer broke the protocol.
     pub fn protocol_error(&self, kind: ProtocolError) {
         self.protocol_errors[kind as usize].add(1);

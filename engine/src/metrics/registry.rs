@@ -304,7 +304,7 @@ impl Metrics {
         let help = "Payload bytes copied in user space, by path. No counterpart in Kafka.";
         text.family("hayate_user_copy_bytes_total", MetricType::Counter, help);
         for path in CopyPath::ALL {
-            let bytes = self.sum(|shard| shard.copied_bytes[path as usize].get());
+            let bytes = self.sum(|shard| shard.copied_bytes(path));
             text.sample(&[("path", path.name())], bytes);
         }
         text.sample(&[("path", "chunk")], self.sum(|shard| shard.store().appended_bytes));
