@@ -4,6 +4,8 @@
 mod admin;
 #[path = "broker_sim/configs.rs"]
 mod configs;
+#[path = "broker_sim/loggers.rs"]
+mod loggers;
 #[path = "broker_sim/requests.rs"]
 mod requests;
 #[path = "broker_sim/slow.rs"]

@@ -1,6 +1,7 @@
 //! What a broker is told when it starts: plain values, already validated. Where they come from is the configuration's.
 
 use crate::api::BrokerConfig;
+use crate::logging::Loggers;
 use crate::metadata::image::NodeId;
 use crate::metadata::quorum::ENTRY_BYTES_MAX;
 use crate::partition::PartitionSettings;
@@ -9,6 +10,7 @@ use hayate_storage::store::StoreConfig;
 use hayate_storage::wal::WalConfig;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Least memory of a shard for requests: one frame of usual size.
@@ -77,6 +79,8 @@ pub struct BrokerOptions {
     pub metadata_snapshot_every: Option<Duration>,
     /// `producer.id.expiration.ms`
     pub producer_expiration_ms: i64,
+    /// How much the process logs, which requests may change.
+    pub loggers: Arc<Loggers>,
 }
 
 impl BrokerOptions {
@@ -114,6 +118,7 @@ impl BrokerOptions {
             metadata_snapshot_bytes: 20 << 20,
             metadata_snapshot_every: Some(Duration::from_secs(3600)),
             producer_expiration_ms: 86_400_000,
+            loggers: Arc::default(),
         }
     }
 

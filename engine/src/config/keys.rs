@@ -146,7 +146,7 @@ keys! {
     "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
         "The most bytes of records that one fetch gets, whatever it asks for.";
     "http.listeners" List Some("127.0.0.1:9644"), Any,
-        "Hayate's own: where /metrics, /health and /ready are served, host:port; empty for nowhere. Kafka has JMX instead.";
+        "Hayate's own: where /metrics, /health, /ready and /loggers are served, host:port; empty for nowhere. Kafka has JMX instead.";
     "io.spin.us" Int Some("0"), Between(0, 1_000_000),
         "Hayate's own: microseconds that a shard spins before it sleeps. Above 0 it trades idle CPU for latency.";
     "io.wal.file.bytes" Long Some("67108864"), Between(1 << 20, 1 << 32),
