@@ -12,6 +12,8 @@ mod requests;
 mod slow;
 #[path = "broker_sim/snapshots.rs"]
 mod snapshots;
+#[path = "broker_sim/topic_metrics.rs"]
+mod topic_metrics;
 
 use bytes::Bytes;
 use hayate_engine::broker::BrokerOptions;
