@@ -7,6 +7,7 @@
 mod alter_configs;
 mod alteration;
 mod api_versions;
+mod broker_loggers;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
