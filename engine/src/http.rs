@@ -4,7 +4,7 @@
 //! says so when they hang. One request a connection; connections, their sizes and their times are bounded. It knows
 //! HTTP/1.1 (RFC 9112) as far as probes and scrapers speak it.
 
-mod request;
+pub mod request;
 
 use crate::metrics::{CONTENT_TYPE, Metrics, ProcessFigures};
 use hayate_rt::MonoTime;

@@ -11,16 +11,16 @@ const HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub struct Request {
     /// Without the query.
-    pub(super) path: String,
+    pub path: String,
     /// The answer's body is not wanted.
-    pub(super) head_only: bool,
+    pub head_only: bool,
 }
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RequestError {
+pub enum RequestError {
     /// It is no HTTP/1.
     Malformed,
     /// Only GET and HEAD are.
@@ -31,7 +31,7 @@ pub(super) enum RequestError {
 
 impl RequestError {
     /// The status line's end.
-    pub(super) fn status(self) -> &'static str {
+    pub fn status(self) -> &'static str {
         match self {
             RequestError::Malformed => "400 Bad Request",
             RequestError::Method => "405 Method Not Allowed\r\nAllow: GET, HEAD",
@@ -66,12 +66,18 @@ pub(super) fn read_request(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         head.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        if let Some(end) = end_of_head(&head) {
-            return Ok(parse(head.get(..end).unwrap_or_default()));
+        if let Some(request) = examine(&head) {
+            return Ok(request);
         }
-        if head.len() > HEAD_BYTES_MAX {
-            return Ok(Err(RequestError::TooLarge));
-        }
+    }
+}
+
+/// The request whose beginning was `received`; `None` while more of its head has to come.
+pub fn examine(received: &[u8]) -> Option<Result<Request, RequestError>> {
+    match end_of_head(received) {
+        Some(end) => Some(parse(received.get(..end).unwrap_or_default())),
+        None if received.len() > HEAD_BYTES_MAX => Some(Err(RequestError::TooLarge)),
+        None => None,
     }
 }
 
