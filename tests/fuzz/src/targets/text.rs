@@ -56,6 +56,10 @@ pub fn read_properties(bytes: &[u8]) -> bool {
 
 /// A request of a probe or a scraper.
 pub fn http(prng: &mut Prng) -> Vec<u8> {
+    if prng.chance(1, 4) {
+        let body = word(prng, 20);
+        return format!("PUT /loggers/a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    }
     let method = choose(&["GET", "HEAD", "POST"], prng);
     let path = choose(&["/metrics", "/ready?x=1", "/health", "/"], prng);
     let version = choose(&["HTTP/1.1", "HTTP/1.0"], prng);
@@ -66,8 +70,9 @@ pub fn http(prng: &mut Prng) -> Vec<u8> {
 /// What the page server does with what it has received so far.
 pub fn read_http(bytes: &[u8]) -> bool {
     let (request, took) = taken(|| examine(bytes));
-    assert!(took.held_bytes_max <= 64 + bytes.len(), "{took:?}");
+    assert!(took.held_bytes_max <= 64 + 2 * bytes.len(), "{took:?}");
     let Some(Ok(request)) = request else { return false };
+    assert!(bytes.ends_with(&request.body) || request.body.len() < bytes.len(), "{request:?}");
     assert!(request.path.starts_with('/') && !request.path.contains(['?', ' ', '\n']), "{request:?}");
     true
 }
