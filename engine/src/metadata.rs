@@ -8,6 +8,7 @@
 
 pub mod controller;
 pub mod image;
+pub mod kafka;
 pub mod quorum;
 pub mod records;
 pub mod snapshot;

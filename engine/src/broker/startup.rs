@@ -2,6 +2,7 @@
 //! registration in it, and the first placement.
 
 use super::controller::{ControllerService, METADATA_VERSIONS};
+use super::kafka;
 use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
 use super::{BrokerOptions, StartError};
@@ -23,6 +24,15 @@ use hayate_storage::recovery::{RecoveryProgress, RecoveryReport, RecoveryStage, 
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// The features that Kafka 4.2 finalizes beside `metadata.version`, and their highest levels: kept as they are.
+const KAFKA_FEATURES: [(&str, i16); 5] = [
+    ("eligible.leader.replicas.version", 1),
+    ("group.version", 1),
+    ("share.version", 1),
+    ("streams.version", 1),
+    ("transaction.version", 2),
+];
+
 /// Brings the folder and the metadata up to date and publishes the first view.
 ///
 /// # Errors
@@ -35,6 +45,7 @@ pub(super) async fn first_shard(
     shards: u16,
 ) -> Result<ControllerService, StartError> {
     disk.create_dir_all(&options.data_dir).await?;
+    come_by(rt, disk, options).await?;
     let identity = identity(rt, disk, options).await?;
     let mut progress = ProgressLog::new(rt);
     let mut recovering = |now: RecoveryProgress| _ = progress.tell(stage_of(&now), now.done, now.of);
@@ -53,6 +64,15 @@ pub(super) async fn first_shard(
     service.begin_placement(last, shards).await?;
     service.publish().await?;
     Ok(service)
+}
+
+/// Makes the folder this broker's, if it is Kafka's: never without saying so.
+async fn come_by(rt: &Rt, disk: &Disk, options: &BrokerOptions) -> Result<(), StartError> {
+    if kafka::owner(disk, &options.data_dir).await? == kafka::Owner::Kafka {
+        tracing::warn!(folder = %options.data_dir.display(), "the data folder is a Kafka node's: it is taken over");
+        kafka::take_over(rt, disk, options, false).await?.log();
+    }
+    kafka::begin_ours(disk, &options.data_dir).await
 }
 
 /// The folder's `meta.properties`, made at the first start.
@@ -159,15 +179,24 @@ fn registration(rt: &Rt, options: &BrokerOptions, identity: &MetaProperties, is_
             port,
             security_protocol: 0,
         }],
-        features: vec![BrokerFeature {
-            name: METADATA_VERSION.to_owned(),
-            min_supported_version: METADATA_VERSIONS.0,
-            max_supported_version: METADATA_VERSIONS.1,
-        }],
+        features: supported_features(),
         rack: options.rack.clone(),
         log_dirs: identity.directory_id.iter().copied().map(Uuid::from_bytes).collect(),
         is_clean,
     }
+}
+
+/// What a cluster's metadata may have finalized for this broker to join it: the features of Kafka 4.2, since a folder that Kafka has left
+/// has them. Clients are told of `metadata.version` alone.
+fn supported_features() -> Vec<BrokerFeature> {
+    let metadata_version = (METADATA_VERSION, METADATA_VERSIONS.0, METADATA_VERSIONS.1);
+    let kept = KAFKA_FEATURES.iter().map(|(name, max)| (*name, 0, *max));
+    let feature = |(name, min_supported_version, max_supported_version): (&str, i16, i16)| BrokerFeature {
+        name: name.to_owned(),
+        min_supported_version,
+        max_supported_version,
+    };
+    [metadata_version].into_iter().chain(kept).map(feature).collect()
 }
 
 /// Folders of partitions that the metadata does not know get another name, as Kafka's strays do: nothing is deleted that
