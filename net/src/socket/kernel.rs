@@ -3,7 +3,7 @@
 //! Each operation tries its system call first and waits only on EAGAIN, so that a busy connection costs no trip
 //! through the ring. Vectored sends go through `sendmsg`, which glommio's own streams lack.
 
-use super::{SEGMENTS_PER_WRITE_MAX, SocketError, advance_rope};
+use super::{ListenOptions, SEGMENTS_PER_WRITE_MAX, SocketError, advance_rope};
 use bytes::{BufMut, Bytes, BytesMut};
 use glommio::io::PollableFd;
 use nix::errno::Errno;
@@ -16,9 +16,6 @@ use std::io::IoSlice;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
-
-/// Connections that may wait for `accept`; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 
 pub(super) struct KernelListener {
     listener: PollableFd<TcpListener>,
@@ -69,12 +66,22 @@ fn tcp_socket(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
 }
 
-fn shared_listener(addr: SocketAddr) -> Result<OwnedFd, Errno> {
+fn shared_listener(addr: SocketAddr, options: &ListenOptions) -> Result<OwnedFd, Errno> {
     let descriptor = tcp_socket(addr)?;
     setsockopt(&descriptor, sockopt::ReuseAddr, &true)?;
     setsockopt(&descriptor, sockopt::ReusePort, &true)?;
+    if addr.is_ipv6() {
+        setsockopt(&descriptor, sockopt::Ipv6V6Only, &options.ipv6_only)?;
+    }
+    // Connections inherit the sizes; the window that is announced at the handshake depends on them.
+    if let Some(bytes) = options.send_buffer_bytes {
+        setsockopt(&descriptor, sockopt::SndBuf, &bytes)?;
+    }
+    if let Some(bytes) = options.receive_buffer_bytes {
+        setsockopt(&descriptor, sockopt::RcvBuf, &bytes)?;
+    }
     bind(descriptor.as_raw_fd(), &SockaddrStorage::from(addr))?;
-    listen(&descriptor, Backlog::new(BACKLOG)?)?;
+    listen(&descriptor, Backlog::new(options.backlog).unwrap_or(Backlog::MAXALLOWABLE))?;
     Ok(descriptor)
 }
 
@@ -87,8 +94,8 @@ pub(super) fn probe_exclusive(addr: SocketAddr) -> Result<SocketAddr, SocketErro
 }
 
 impl KernelListener {
-    pub(super) fn bind(addr: SocketAddr) -> Result<KernelListener, SocketError> {
-        let descriptor = shared_listener(addr).map_err(|errno| at_address(addr, "bind", errno))?;
+    pub(super) fn bind(addr: SocketAddr, options: &ListenOptions) -> Result<KernelListener, SocketError> {
+        let descriptor = shared_listener(addr, options).map_err(|errno| at_address(addr, "bind", errno))?;
         let listener = PollableFd::new(TcpListener::from(descriptor)).map_err(unwatched)?;
         Ok(KernelListener { listener })
     }
