@@ -259,6 +259,12 @@ impl RequestContext {
         self.head.api_version
     }
 
+    /// The listener that the client came to: it is told where this one's others are.
+    fn listener(&self) -> &str {
+        let place = self.connection.seat().listener();
+        self.shard.options.listeners.get(place).map_or("", |listener| &listener.name)
+    }
+
     /// Counts an error code in the answer.
     fn count_error(&self, code: ErrorCode) {
         if !code.is_none() {

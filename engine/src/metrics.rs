@@ -147,6 +147,14 @@ impl CloseCause {
 pub struct ShardMetrics {
     /// Connections accepted.
     pub connections_opened: Counter,
+    /// Connections closed at once because their address had enough.
+    pub connections_refused: Counter,
+    /// Times that a listener waited because there were enough connections.
+    pub accept_stalls: Counter,
+    /// Connections that waited because too many came in a short time.
+    pub accept_throttles: Counter,
+    /// Times that a request waited because too many had no place in their partitions' order.
+    pub queue_stalls: Counter,
     /// Bytes read from sockets.
     pub received_bytes: Counter,
     /// Bytes handed to sockets.

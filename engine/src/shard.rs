@@ -4,6 +4,7 @@
 //! that owns it ([`router`], [`owner`]). Receive loops await nothing but their inbox. What crosses between shards stands
 //! in [`calls`]; nothing else is shared but `Bytes` and immutable views of the cluster ([`view`]).
 
+pub mod admission;
 pub mod budget;
 pub mod calls;
 pub mod connection;
@@ -21,6 +22,7 @@ use crate::broker::BrokerOptions;
 use crate::metadata::controller::PRODUCER_ID_BLOCK_LEN;
 use crate::metrics::{CloseCause, ShardMetrics};
 use crate::placement::ShardId;
+use admission::Admission;
 use budget::{Budget, Pool};
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use connection::Connection;
@@ -99,6 +101,8 @@ pub struct Shard {
     pub router: Router,
     /// Its connections.
     pub connections: Connections,
+    /// Who may connect, of all shards.
+    pub admission: Arc<Admission>,
     /// Its fetch sessions.
     pub sessions: RefCell<SessionCache>,
     /// What its topics are set to.
@@ -107,6 +111,8 @@ pub struct Shard {
     pub budget: Rc<Budget>,
     /// Its memory for answers on their way.
     pub answers: Rc<Pool>,
+    /// Its room for requests that have no place in their partitions' order yet: a number, not bytes.
+    pub queued: Rc<Pool>,
     /// What it sent.
     pub sent: SendCounters,
     /// What it counts.
@@ -125,6 +131,7 @@ impl Shard {
         owner: Rc<Owner>,
         router: Router,
         control: Caller<ControlCall, ControlAnswer>,
+        admission: Arc<Admission>,
         metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
         let shards = router.shards();
@@ -136,10 +143,12 @@ impl Shard {
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),
             answers: Pool::new(options.answer_bytes_per_shard(shards)),
+            queued: Pool::new(options.queued_requests_per_shard(shards)),
             options,
             owner,
             router,
             connections: Connections::default(),
+            admission,
             sent: SendCounters::default(),
             metrics,
             waiting_fetches: Cell::new(0),
@@ -192,13 +201,15 @@ impl Shard {
         }
     }
 
-    /// Accepts connections until the broker stops.
-    pub async fn accept(self: Rc<Self>, listener: Listener) {
+    /// Accepts connections until the broker stops. `place` is that of the listener among the broker's.
+    pub async fn accept(self: Rc<Self>, listener: Listener, place: usize) {
         while let Some(accepted) = self.stop.unless(listener.accept()).await {
             match accepted {
                 Ok((socket, peer)) => {
+                    let admitting = self.admission.admit(&self.rt, &self.metrics, place, peer);
+                    let Some(Some(seat)) = self.stop.unless(admitting).await else { continue };
                     self.metrics.connections_opened.add(1);
-                    let serving = Connection::serve(self.clone(), socket, peer);
+                    let serving = Connection::serve(self.clone(), socket, peer, seat);
                     self.rt.spawn(Queue::Foreground, serving).detach();
                     self.rt.yield_now().await;
                 }
@@ -239,7 +250,7 @@ impl Shard {
 
     /// Closes connections on which nothing has happened for `connections.max.idle.ms`.
     pub async fn sweep_idle(self: Rc<Self>) {
-        let idle_max = self.options.connections_max_idle;
+        let Some(idle_max) = self.options.connections_max_idle else { return };
         while self.stop.unless(self.rt.sleep(IDLE_SWEEP_EVERY.min(idle_max))).await.is_some() {
             let now = self.rt.now();
             for connection in self.connections.all() {
@@ -252,8 +263,8 @@ impl Shard {
     }
 
     /// Stops accepting and reading; open requests are answered, long polls with what they have. Resolves when every
-    /// connection has ended, at the latest after `patience`: what is left then is cut.
-    pub async fn drain(&self, patience: Duration) {
+    /// connection has ended, at the latest after `patience`: what is left then is cut. `told` hears how many there still are.
+    pub async fn drain(&self, patience: Duration, told: &dyn Fn(usize)) {
         self.stop.set();
         for connection in self.connections.all() {
             connection.close_because(CloseCause::Stop);
@@ -261,9 +272,11 @@ impl Shard {
         }
         let deadline = self.rt.now() + patience;
         while !self.connections.is_empty() && self.rt.now() < deadline {
+            told(self.connections.len());
             self.rt.sleep(Duration::from_millis(1)).await;
         }
         self.connections.all().iter().for_each(|connection| connection.abort());
+        told(0);
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) async fn alter(
     }
     let is_done = outcomes.iter().all(|outcome| outcome.code == ErrorCode::None.code());
     if is_done && !validate_only && !idle.is_empty() {
-        tracing::warn!(settings = ?idle, "settings were set for brokers that have no effect here");
+        tracing::warn!(settings = idle.join("; "), "settings were set for brokers that have no effect here");
     }
     outcomes
 }
@@ -169,7 +169,7 @@ fn resource(here: NodeId, resource_type: i8, name: &str) -> Result<ConfigResourc
     }
 }
 
-/// Settings of brokers that are set and mean nothing here, or some of them.
+/// Settings of brokers that are set and mean nothing here, or some of them, each with the reason.
 fn without_effect(changes: &[(ConfigResource, Alteration)]) -> Vec<String> {
     let of_brokers = changes.iter().filter(|(resource, _)| resource.kind == ConfigKind::Broker);
     let names = of_brokers.flat_map(|(_, alteration)| match alteration {
@@ -179,5 +179,5 @@ fn without_effect(changes: &[(ConfigResource, Alteration)]) -> Vec<String> {
         }
         Alteration::All(configs) => configs.keys().map(String::as_str).collect(),
     });
-    dynamic::without_effect(names).into_iter().map(str::to_owned).collect()
+    dynamic::without_effect(names).into_iter().map(|(name, why)| format!("{name}: {why}")).collect()
 }

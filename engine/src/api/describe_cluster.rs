@@ -28,7 +28,7 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
         .brokers()
         .filter(|(_, broker)| broker.is_active() || (request.include_fenced_brokers && broker.fenced));
     let brokers = shown.filter_map(|(id, broker)| {
-        let endpoint = broker.endpoints.first()?;
+        let endpoint = broker.endpoint(context.listener())?;
         let described = DescribeClusterBroker::default()
             .with_broker_id(BrokerId(id))
             .with_host(text(endpoint.host.clone()))

@@ -23,6 +23,9 @@ use uuid::Uuid;
 /// First version in which topics can be asked for by id.
 const TOPIC_IDS_SINCE: i16 = 12;
 
+/// First version in which a missing listener has an error of its own.
+const LISTENER_ERRORS_SINCE: i16 = 6;
+
 /// What is asked for.
 enum Wanted {
     All,
@@ -51,8 +54,9 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
         found.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
     }
     let view = context.shard.view();
+    hide_unreachable(&mut topics, &view, context.listener(), version);
     let mut response = MetadataResponse::default()
-        .with_brokers(brokers(&view))
+        .with_brokers(brokers(&view, context.listener()))
         .with_cluster_id(Some(text(view.image.cluster_id())))
         .with_controller_id(BrokerId(view.image.controller().unwrap_or(-1)))
         .with_topics(topics);
@@ -182,10 +186,27 @@ fn describe_partition(
         .with_offline_replicas(offline_replicas(view, partition))
 }
 
-fn brokers(view: &ClusterView) -> Vec<MetadataResponseBroker> {
+/// Where the client can reach no leader, because nobody is advertised on its listener, it is told so.
+fn hide_unreachable(topics: &mut [MetadataResponseTopic], view: &ClusterView, listener: &str, version: i16) {
+    let is_reachable =
+        |id: i32| view.image.broker(id).is_none_or(|broker| broker.endpoint(listener).is_some());
+    let code = if version >= LISTENER_ERRORS_SINCE {
+        ErrorCode::ListenerNotFound
+    } else {
+        ErrorCode::LeaderNotAvailable
+    };
+    for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if !is_reachable(partition.leader_id.0) {
+            partition.error_code = code.code();
+            partition.leader_id = BrokerId(-1);
+        }
+    }
+}
+
+fn brokers(view: &ClusterView, listener: &str) -> Vec<MetadataResponseBroker> {
     let alive = view.image.brokers().filter(|(_, broker)| broker.is_active());
     let describe = |(id, broker): (i32, &std::sync::Arc<crate::metadata::image::BrokerImage>)| {
-        let endpoint = broker.endpoints.first()?;
+        let endpoint = broker.endpoint(listener)?;
         let described = MetadataResponseBroker::default()
             .with_node_id(BrokerId(id))
             .with_host(text(endpoint.host.clone()))

@@ -40,11 +40,34 @@ pub struct Metrics {
 type CounterFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 type GaugeFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Gauge);
 
-const COUNTERS: [CounterFamily; 13] = [
+const COUNTERS: [CounterFamily; 17] = [
     (
         "hayate_connections_opened_total",
         "Connections accepted (Kafka: kafka.server:type=socket-server-metrics connection-creation-total).",
         |shard| &shard.connections_opened,
+    ),
+    (
+        "hayate_connections_refused_total",
+        "Connections closed at once because their address had max.connections.per.ip already (Kafka says so in its log alone).",
+        |shard| &shard.connections_refused,
+    ),
+    (
+        "hayate_accept_stalls_total",
+        "Times that a listener did not accept because max.connections was reached (Kafka: \
+         kafka.network:type=Acceptor,name=AcceptorBlockedPercent).",
+        |shard| &shard.accept_stalls,
+    ),
+    (
+        "hayate_accept_throttles_total",
+        "Connections that waited for the sake of max.connection.creation.rate (Kafka: \
+         kafka.server:type=socket-server-metrics connection-accept-throttle-time).",
+        |shard| &shard.accept_throttles,
+    ),
+    (
+        "hayate_request_queue_stalls_total",
+        "Times that a request waited because queued.max.requests was reached (Kafka: \
+         kafka.network:type=RequestChannel,name=RequestQueueSize).",
+        |shard| &shard.queue_stalls,
     ),
     (
         "hayate_network_received_bytes_total",

@@ -15,6 +15,7 @@ pub fn sample(shard: &Shard, store: &Store, metrics: &ShardMetrics) {
     metrics.sent_bytes.reach(shard.sent.bytes());
     metrics.receive_stalls.reach(shard.budget.stalls());
     metrics.receive_buffer_bytes.set(shard.budget.used_bytes() as u64);
+    metrics.queue_stalls.reach(shard.queued.stalls());
     metrics.answer_stalls.reach(shard.answers.stalls());
     metrics.answer_bytes.set(shard.answers.used_bytes() as u64);
     let sessions = shard.sessions.borrow();

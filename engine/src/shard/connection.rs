@@ -6,6 +6,7 @@
 //! client. Everything that a request panics in, but for the code that owns durable state, ends this connection alone.
 
 use super::Shard;
+use super::admission::Seat;
 use super::budget::{Charge, Pool};
 use super::interrupt::Interrupt;
 use super::panics::{Contained, Panicked};
@@ -99,6 +100,8 @@ pub struct Connection {
     shard: Rc<Shard>,
     socket: Socket,
     peer: SocketAddr,
+    /// Its place among the broker's connections.
+    seat: Seat,
     open: RefCell<InFlight<Progress>>,
     /// An answer is ready, room was made, or reading has ended.
     changed: Notify,
@@ -138,13 +141,14 @@ impl Progress {
 
 impl Connection {
     /// Serves `socket` until either side ends it.
-    pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
+    pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr, seat: Seat) {
         let limits = Limits { requests_max: REQUESTS_MAX, bytes_max: OPEN_BYTES_MAX };
         let connection = Rc::new(Connection {
             last_active: Cell::new(shard.rt.now()),
             shard: shard.clone(),
             socket,
             peer,
+            seat,
             open: RefCell::new(InFlight::new(limits)),
             changed: Notify::default(),
             reading_ended: Cell::new(false),
@@ -169,6 +173,7 @@ impl Connection {
         connection.cut.set(true);
         connection.interrupt();
         shard.connections.remove(number);
+        connection.seat.give_up();
         shard.metrics.connection_closed(connection.cause.get().unwrap_or(CloseCause::Peer));
     }
 
@@ -180,6 +185,11 @@ impl Connection {
     /// The shard that serves it.
     pub fn shard(&self) -> &Rc<Shard> {
         &self.shard
+    }
+
+    /// Its place among the broker's connections.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     /// Turns when long polls are to end.
@@ -394,7 +404,9 @@ impl Connection {
         let progress = Progress { api_key: spec.key, charge: None, read, begun: read, done: read };
         let ticket = self.open.borrow_mut().begin(frame_bytes, progress);
         let context = RequestContext::new(self.clone(), ticket, spec, &request);
+        let queued = self.shard.queued.acquire(1).await;
         let begun = Contained::new(api::begin(context, request.body)).await;
+        drop(queued);
         let later = begun.map_err(End::from).and_then(|later| later.map_err(End::from));
         let later = match later {
             Ok(later) => later,

@@ -467,7 +467,7 @@ fn from_file(options: &mut BrokerOptions) {
         value: value.to_owned(),
         origin: Origin::CommandLine("--override"),
     });
-    let machine = Machine { cores: 1, memory_bytes: 1 << 30, host: "here".to_owned() };
+    let machine = Machine { cores: 1, memory_bytes: 1 << 30 };
     let resolved = Config::resolve(&given, &machine).expect("valid").options;
     options.broker_configs = resolved.broker_configs;
     options.topic_defaults = resolved.topic_defaults;
