@@ -248,6 +248,8 @@ keys! {
          that the process may use.";
     "socket.request.max.bytes" Int Some("104857600"), AtLeast(1),
         "The largest request that is taken.";
+    "telemetry.max.bytes" Int Some("1048576"), AtLeast(1),
+        "The most bytes of metrics that a client may push at a time, compressed and unpacked.";
     "unclean.leader.election.enable" Boolean Some("false"), AsTopic("unclean.leader.election.enable"),
         "Whether a replica that is not in sync may lead as a last resort. There are no other replicas yet.";
 }
