@@ -16,9 +16,10 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 };
 use kafka_protocol::messages::{
     AlterConfigsRequest, ApiVersionsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, TransactionalId,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeQuorumRequest, FetchRequest,
+    GetTelemetrySubscriptionsRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    PushTelemetryRequest, TransactionalId, UpdateFeaturesRequest,
 };
 use kafka_protocol::messages::{alter_configs_request, incremental_alter_configs_request};
 use kafka_protocol::protocol::{Request, StrBytes};
@@ -520,6 +521,10 @@ fn every_version_of_every_kind_is_answered() {
             ask_all(&mut client, |_| alter_in(resource_type)).await;
         }
         ask_all(&mut client, |_| ListConfigResourcesRequest::default()).await;
+        ask_all(&mut client, |_| DescribeQuorumRequest::default()).await;
+        ask_all(&mut client, |_| UpdateFeaturesRequest::default()).await;
+        ask_all(&mut client, |_| GetTelemetrySubscriptionsRequest::default()).await;
+        ask_all(&mut client, |_| PushTelemetryRequest::default()).await;
         ask_all(&mut client, |_| ApiVersionsRequest::default()).await;
         ask_all(&mut client, |_| InitProducerIdRequest::default().with_transactional_id(None)).await;
         ask_all(&mut client, |version| {
