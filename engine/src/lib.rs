@@ -14,3 +14,4 @@ pub mod preflight;
 pub mod process;
 pub mod purgatory;
 pub mod shard;
+pub mod telemetry;

@@ -6,6 +6,7 @@
 //! that a figure corresponds to. Knows nothing of sockets and HTTP; storage's figures come in as its snapshots.
 
 mod cells;
+mod clients;
 mod registry;
 mod requests;
 mod sample;
@@ -14,6 +15,7 @@ mod text;
 mod topics;
 
 pub use cells::{Counter, Gauge, Histogram};
+pub use clients::ClientCells;
 pub use registry::{Metrics, ProcessFigures};
 pub use requests::{RequestFigures, RequestTimes};
 pub use sample::sample;
@@ -195,6 +197,8 @@ pub struct ShardMetrics {
     pub offline_partitions: Gauge,
     /// Cells of its topics.
     pub topics: ShardTopics,
+    /// The telemetry of its clients.
+    pub clients: ClientCells,
     copied_bytes: [Counter; CopyPath::ALL.len()],
     protocol_errors: [Counter; ProtocolError::ALL.len()],
     closed: [Counter; CloseCause::ALL.len()],

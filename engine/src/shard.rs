@@ -22,6 +22,7 @@ use crate::broker::BrokerOptions;
 use crate::metadata::controller::PRODUCER_ID_BLOCK_LEN;
 use crate::metrics::{CloseCause, ShardMetrics};
 use crate::placement::ShardId;
+use crate::telemetry::{Instances, Limits};
 use admission::Admission;
 use budget::{Budget, Pool};
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
@@ -46,6 +47,10 @@ use view::ClusterView;
 
 /// How long the controller may take: as long as Kafka's clients wait for an answer by default.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(25);
+/// Clients that may take part in telemetry, over all shards: as many as Kafka keeps.
+const TELEMETRY_INSTANCES_MAX: usize = 16_384;
+/// Series that all clients together may show.
+const TELEMETRY_SERIES_MAX: usize = 16_384;
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idle connections are looked for.
@@ -105,6 +110,8 @@ pub struct Shard {
     pub admission: Arc<Admission>,
     /// Its fetch sessions.
     pub sessions: RefCell<SessionCache>,
+    /// The clients whose metrics it takes.
+    pub telemetry: RefCell<Instances>,
     /// What its topics are set to.
     pub settings: TopicSettings,
     /// Its memory for requests.
@@ -140,6 +147,7 @@ impl Shard {
             rt,
             served: Served::new(),
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
+            telemetry: RefCell::new(Instances::new(telemetry_limits(&options, shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),
             answers: Pool::new(options.answer_bytes_per_shard(shards)),
@@ -248,16 +256,24 @@ impl Shard {
         }
     }
 
-    /// Closes connections on which nothing has happened for `connections.max.idle.ms`.
+    /// Forgets clients whose metrics stay away, and closes connections on which nothing has happened for `connections.max.idle.ms`.
     pub async fn sweep_idle(self: Rc<Self>) {
-        let Some(idle_max) = self.options.connections_max_idle else { return };
-        while self.stop.unless(self.rt.sleep(IDLE_SWEEP_EVERY.min(idle_max))).await.is_some() {
+        let idle_max = self.options.connections_max_idle;
+        let every = idle_max.map_or(IDLE_SWEEP_EVERY, |idle_max| IDLE_SWEEP_EVERY.min(idle_max));
+        while self.stop.unless(self.rt.sleep(every)).await.is_some() {
             let now = self.rt.now();
-            for connection in self.connections.all() {
-                if now.since(connection.last_active()) > idle_max {
-                    connection.close_because(CloseCause::Idle);
-                    connection.abort();
-                }
+            self.telemetry.borrow_mut().expire(now);
+            if let Some(idle_max) = idle_max {
+                self.close_idle(now, idle_max);
+            }
+        }
+    }
+
+    fn close_idle(&self, now: MonoTime, idle_max: Duration) {
+        for connection in self.connections.all() {
+            if now.since(connection.last_active()) > idle_max {
+                connection.close_because(CloseCause::Idle);
+                connection.abort();
             }
         }
     }
@@ -277,6 +293,15 @@ impl Shard {
         }
         self.connections.all().iter().for_each(|connection| connection.abort());
         told(0);
+    }
+}
+
+/// A shard's part of what may be kept of clients' telemetry.
+fn telemetry_limits(options: &BrokerOptions, shards: usize) -> Limits {
+    Limits {
+        instances_max: TELEMETRY_INSTANCES_MAX.div_ceil(shards),
+        series_max: TELEMETRY_SERIES_MAX.div_ceil(shards),
+        push_bytes_max: options.telemetry_bytes_max,
     }
 }
 

@@ -14,6 +14,8 @@ mod requests;
 mod slow;
 #[path = "broker_sim/snapshots.rs"]
 mod snapshots;
+#[path = "broker_sim/telemetry.rs"]
+mod telemetry;
 #[path = "broker_sim/topic_metrics.rs"]
 mod topic_metrics;
 #[path = "broker_sim/zero_copy.rs"]

@@ -9,6 +9,7 @@ use crate::partition::PartitionSettings;
 use crate::partition::topic_config::{ConfigType, TOPIC_CONFIGS, TopicConfig};
 use crate::shard::settings::defaults_in;
 use crate::shard::view::ClusterView;
+use crate::telemetry::{self, CLIENT_METRICS_CONFIGS, ClientMetricsConfig};
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
@@ -33,6 +34,8 @@ pub(super) enum Source {
     StaticBroker,
     /// The default.
     Default,
+    /// Set for a subscription to clients' metrics.
+    ClientMetrics,
 }
 
 /// Kafka's number of a source.
@@ -43,6 +46,7 @@ pub(super) fn source_number(source: Source) -> i8 {
         Source::DynamicDefaultBroker => 3,
         Source::StaticBroker => 4,
         Source::Default => 5,
+        Source::ClientMetrics => 7,
     }
 }
 
@@ -147,7 +151,15 @@ fn describe_resource(
             broker_loggers::check_described(&resource.resource_name, layers.options.node_id)?;
             return Ok(broker_loggers::describe(&layers.options.loggers, is_asked));
         }
-        Some(ConfigKind::ClientMetrics | ConfigKind::Group) | None => {
+        Some(ConfigKind::ClientMetrics) if resource.resource_name.is_empty() => {
+            let message = "Client metrics subscription name must not be empty".to_owned();
+            return Err((ErrorCode::InvalidRequest, message));
+        }
+        Some(kind @ ConfigKind::ClientMetrics) => {
+            let resource = ConfigResource { kind, name: resource.resource_name.to_string() };
+            describe_client_metrics(view.image.config(&resource).map(AsRef::as_ref))
+        }
+        Some(ConfigKind::Group) | None => {
             let message = format!("Unsupported resource type: {}", resource.resource_type);
             return Err((ErrorCode::InvalidRequest, message));
         }
@@ -257,6 +269,26 @@ fn describe_of_topic<'a>(
 
 fn source_of(synonyms: &[Synonym<'_>]) -> Source {
     synonyms.first().map_or(Source::Default, |synonym| synonym.source)
+}
+
+/// A subscription to clients' metrics; one that nobody made has its defaults.
+fn describe_client_metrics(configs: Option<&ConfigMap>) -> Vec<Described<'_>> {
+    let describe = |config: &'static ClientMetricsConfig| {
+        let own = configs.and_then(|configs| configs.get(config.name));
+        let own = own.map(|value| Synonym { name: config.name, value, source: Source::ClientMetrics });
+        let synonyms: Vec<_> = own.into_iter().collect();
+        Described {
+            name: config.name,
+            value: Some(telemetry::render(config, configs)),
+            source: source_of(&synonyms),
+            synonyms,
+            is_read_only: false,
+            is_sensitive: false,
+            kind: Some(config.kind),
+            documentation: config.documentation,
+        }
+    };
+    CLIENT_METRICS_CONFIGS.iter().map(describe).collect()
 }
 
 /// This broker's settings: those of the table, and whatever else is set while it runs.

@@ -22,6 +22,7 @@ use crate::shard::Shard;
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall, QuorumFigures};
 use crate::shard::settings::defaults_in;
 use crate::shard::view::ClusterView;
+use crate::telemetry;
 use hayate_rt::mailbox::{Call, Inbox, Publisher};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::{LeaderEpoch, Offset};
@@ -344,7 +345,8 @@ fn check_configs(
             .map_err(|error| ApiError::new(ResponseError::InvalidConfig, error.to_string())),
         ConfigKind::Broker => dynamic::check(configs, !resource.name.is_empty(), &options.connection_limits)
             .map_err(|message| ApiError::new(ResponseError::InvalidRequest, message)),
-        ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group => {
+        ConfigKind::ClientMetrics => telemetry::check(&resource.name, configs),
+        ConfigKind::BrokerLogger | ConfigKind::Group => {
             let message = format!("Unknown resource type {}", resource.kind.number());
             Err(ApiError::new(ResponseError::InvalidRequest, message))
         }

@@ -88,6 +88,8 @@ pub struct BrokerOptions {
     pub fetch_session_slots: usize,
     /// `max.request.partition.size.limit`
     pub described_partitions_max: usize,
+    /// `telemetry.max.bytes`
+    pub telemetry_bytes_max: usize,
     /// `fetch.max.bytes`
     pub fetch_bytes_max: usize,
     /// `num.partitions`
@@ -143,6 +145,7 @@ impl BrokerOptions {
             memory_budget_bytes: 1 << 30,
             fetch_session_slots: 1000,
             described_partitions_max: 2000,
+            telemetry_bytes_max: 1 << 20,
             fetch_bytes_max: 55 << 20,
             num_partitions: 1,
             default_replication_factor: 1,

@@ -280,6 +280,8 @@ keys! {
     "socket.send.buffer.bytes" Int Some("-1"), Any,
         "The kernel's send buffer of a connection (SO_SNDBUF); -1: the kernel adapts it. Kafka's default, 102400, keeps it from \
          that.";
+    "telemetry.max.bytes" Int Some("1048576"), AtLeast(1),
+        "The most bytes of metrics that a client may push at a time, compressed and unpacked.";
     "unclean.leader.election.enable" Boolean Some("false"), AsTopic("unclean.leader.election.enable"),
         "Whether a replica that is not in sync may lead as a last resort. There are no other replicas yet.";
 }

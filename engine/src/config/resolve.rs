@@ -160,6 +160,7 @@ fn options(
         memory_budget_bytes: values.size("memory.budget"),
         fetch_session_slots: values.size("max.incremental.fetch.session.cache.slots"),
         described_partitions_max: values.size("max.request.partition.size.limit"),
+        telemetry_bytes_max: values.size("telemetry.max.bytes"),
         fetch_bytes_max: values.size("fetch.max.bytes"),
         num_partitions: i32::try_from(values.required("num.partitions")).unwrap_or(1),
         default_replication_factor: i16::try_from(values.required("default.replication.factor")).unwrap_or(1),

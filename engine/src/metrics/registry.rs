@@ -4,7 +4,7 @@ use super::cells::{Counter, Gauge, Histogram, Times};
 use super::requests::RequestFigures;
 use super::text::{MetricType, TextWriter};
 use super::topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicSeries};
-use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, storage};
+use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, clients, storage};
 use hayate_net::error::ErrorCode;
 use hayate_net::wire::table;
 use hayate_rt::MonoTime;
@@ -254,6 +254,7 @@ impl Metrics {
         self.render_tasks(&mut text);
         self.render_copies(&mut text);
         self.render_store(&mut text);
+        clients::render(&mut text, self.shards.iter().map(|shard| &shard.clients));
         text.finish()
     }
 

@@ -51,6 +51,8 @@ const WRITE_LOOK_EVERY: Duration = Duration::from_secs(2);
 const FRAME_TIME_CONTENDED: Duration = Duration::from_secs(10);
 /// A piece of a frame that has its time.
 const FRAME_PIECE_BYTES: usize = 1 << 20;
+/// Longer names or versions of software are forgotten.
+const SOFTWARE_BYTES_MAX: usize = 128;
 /// How often that is looked at while nothing arrives.
 const FRAME_LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -116,6 +118,10 @@ pub struct Connection {
     filled_bytes: Cell<usize>,
     /// What is known of why it ends.
     cause: Cell<Option<CloseCause>>,
+    /// Its number among the shard's.
+    number: Cell<u64>,
+    /// Name and version of the client's software, if it told.
+    software: RefCell<Option<Box<(String, String)>>>,
 }
 
 /// When a request came so far, and what its answer holds.
@@ -157,8 +163,11 @@ impl Connection {
             last_frame_bytes: Cell::new(0),
             filled_bytes: Cell::new(0),
             cause: Cell::new(None),
+            number: Cell::new(0),
+            software: RefCell::new(None),
         });
         let number = shard.connections.add(&connection);
+        connection.number.set(number);
         let writer = connection.clone();
         let writing = Contained::new(async move { writer.write_answers().await });
         let writing = shard.rt.spawn(Queue::Foreground, writing);
@@ -174,12 +183,35 @@ impl Connection {
         connection.interrupt();
         shard.connections.remove(number);
         connection.seat.give_up();
+        shard.telemetry.borrow_mut().forget_connection(number);
         shard.metrics.connection_closed(connection.cause.get().unwrap_or(CloseCause::Peer));
     }
 
     /// Notes why the connection is about to end; the first cause counts.
     pub fn close_because(&self, cause: CloseCause) {
         self.cause.set(self.cause.get().or(Some(cause)));
+    }
+
+    /// Its number: no other connection of its shard has it, ever.
+    pub fn number(&self) -> u64 {
+        self.number.get()
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Notes the name and the version of the client's software.
+    pub fn set_software(&self, name: &str, version: &str) {
+        if name.len().max(version.len()) <= SOFTWARE_BYTES_MAX {
+            *self.software.borrow_mut() = Some(Box::new((name.to_owned(), version.to_owned())));
+        }
+    }
+
+    /// Name and version of the client's software, if it told.
+    pub fn software(&self) -> Option<(String, String)> {
+        self.software.borrow().as_deref().cloned()
     }
 
     /// The shard that serves it.
