@@ -137,13 +137,13 @@ pub async fn start_shard(
     follower.apply(&view).await;
     let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
-    let shard = Shard::new(rt.clone(), options.clone(), owner, router, control, metrics);
+    let shard = Shard::new(rt.clone(), options.clone(), network, owner, router, control, metrics);
     let receiving = shard.clone().receive(parts.partitions.inbox);
     rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
     let appending = shard.clone().receive_appends(parts.appends.inbox);
     rt.spawn(Queue::Foreground, vital_future(appending)).detach();
     parts.opened.pass().await;
-    let listener = network.listen(options.listen)?;
+    let listener = shard.network.listen(options.listen)?;
     let metadata_store = service.as_ref().map(ControllerService::metadata_store);
     for store in metadata_store.iter().chain([&store]) {
         parts.folder.share(&rt, store);

@@ -25,7 +25,7 @@ use budget::{Budget, Pool};
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use connection::Connection;
 use hayate_net::send::SendCounters;
-use hayate_net::socket::Listener;
+use hayate_net::socket::{Listener, Network};
 use hayate_rt::mailbox::{Call, Caller, Inbox};
 use hayate_rt::notify::Lock;
 use hayate_rt::{Queue, Rt};
@@ -89,6 +89,8 @@ pub struct Shard {
     pub id: ShardId,
     /// Its runtime.
     pub rt: Rt,
+    /// Its way to its clients.
+    pub network: Network,
     /// The broker's settings.
     pub options: Arc<BrokerOptions>,
     /// Which requests are served.
@@ -105,7 +107,7 @@ pub struct Shard {
     pub settings: TopicSettings,
     /// Its memory for requests.
     pub budget: Rc<Budget>,
-    /// Its memory for answers on their way.
+    /// Its memory for answers on their way: until they are sent, and for what the kernel sends from it, until it has been.
     pub answers: Rc<Pool>,
     /// What it sent.
     pub sent: SendCounters,
@@ -122,12 +124,16 @@ impl Shard {
     pub fn new(
         rt: Rt,
         options: Arc<BrokerOptions>,
+        network: Network,
         owner: Rc<Owner>,
         router: Router,
         control: Caller<ControlCall, ControlAnswer>,
         metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
         let shards = router.shards();
+        let answers = Pool::new(options.answer_bytes_per_shard(shards));
+        let pinned = RefCell::new(Pool::take(&answers, 0));
+        network.watch_pins(Rc::new(move |bytes| pinned.borrow_mut().correct(bytes)));
         Rc::new(Shard {
             id: owner.shard(),
             rt,
@@ -135,8 +141,9 @@ impl Shard {
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),
-            answers: Pool::new(options.answer_bytes_per_shard(shards)),
+            answers,
             options,
+            network,
             owner,
             router,
             connections: Connections::default(),

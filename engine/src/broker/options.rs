@@ -7,6 +7,7 @@ use crate::metadata::quorum::ENTRY_BYTES_MAX;
 use crate::metrics::TOPICS_MAX_DEFAULT;
 use crate::partition::PartitionSettings;
 use crate::placement::ShardId;
+use hayate_net::socket::{ZerocopyMode, ZerocopyOptions};
 use hayate_storage::store::StoreConfig;
 use hayate_storage::wal::WalConfig;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct BrokerOptions {
     pub advertised: (String, u16),
     /// `socket.request.max.bytes`
     pub request_bytes_max: usize,
+    /// `socket.send.zerocopy` and `socket.send.zerocopy.min.bytes`
+    pub zerocopy: ZerocopyOptions,
     /// `connections.max.idle.ms`
     pub connections_max_idle: Duration,
     /// `memory.budget`: bytes of the whole process.
@@ -98,6 +101,7 @@ impl BrokerOptions {
             listener_name: "PLAINTEXT".to_owned(),
             advertised: ("127.0.0.1".to_owned(), 9092),
             request_bytes_max: 100 << 20,
+            zerocopy: ZerocopyOptions { mode: ZerocopyMode::Auto, bytes_min: 64 << 10 },
             connections_max_idle: Duration::from_secs(600),
             memory_budget_bytes: 1 << 30,
             fetch_session_slots: 1000,

@@ -6,6 +6,7 @@ use super::{Config, ConfigError, Machine, Origin, Setting, show};
 use crate::broker::BrokerOptions;
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
+use hayate_net::socket::{ZerocopyMode, ZerocopyOptions};
 use hayate_storage::wal::WalConfig;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -128,6 +129,7 @@ fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> O
         listener_name: listener.name,
         advertised,
         request_bytes_max: values.size("socket.request.max.bytes"),
+        zerocopy: zerocopy(values),
         connections_max_idle: values.millis("connections.max.idle.ms"),
         memory_budget_bytes: values.size("memory.budget"),
         fetch_session_slots: values.size("max.incremental.fetch.session.cache.slots"),
@@ -147,6 +149,16 @@ fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> O
         metrics_topics_max: values.size("metrics.topics.max"),
         ..BrokerOptions::new(data_dir?)
     })
+}
+
+fn zerocopy(values: &Values<'_>) -> ZerocopyOptions {
+    let mode = match values.text_or_empty("socket.send.zerocopy") {
+        "off" => ZerocopyMode::Off,
+        "on" => ZerocopyMode::On,
+        "force" => ZerocopyMode::Force,
+        _ => ZerocopyMode::Auto,
+    };
+    ZerocopyOptions { mode, bytes_min: values.size("socket.send.zerocopy.min.bytes") }
 }
 
 fn wal(values: &Values<'_>) -> WalConfig {
