@@ -258,7 +258,8 @@ keys! {
          goes on if the kernel did not copy; on: from the first send until the kernel says that it copied, as over loopback; force: \
          even then, for measuring.";
     "socket.send.zerocopy.min.bytes" Int Some("65536"), AtLeast(4096),
-        "Hayate's own: the fewest bytes of one send for which that is tried.";
+        "Hayate's own: the fewest bytes of one send for which that is tried. Measured: for smaller ones, keeping the pages in place costs \
+         more than the copy.";
     "unclean.leader.election.enable" Boolean Some("false"), AsTopic("unclean.leader.election.enable"),
         "Whether a replica that is not in sync may lead as a last resort. There are no other replicas yet.";
 }
