@@ -48,7 +48,7 @@ fn nothing_given_means_the_defaults() {
 #[test]
 fn how_answers_are_sent_is_set_by_a_word_and_a_size() {
     use hayate_net::socket::{ZerocopyMode, ZerocopyOptions};
-    let given = |text| resolve(text).options.zerocopy;
+    let given = |text: &str| resolve(text).options.zerocopy;
     let by_default = BrokerOptions::new("unused").zerocopy;
     assert_eq!(given(""), by_default);
     for (word, mode) in [
