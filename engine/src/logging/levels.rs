@@ -25,6 +25,8 @@ pub const MODULES: &[&str] = &[
     "hayate_engine::shard::connection",
     "hayate_engine::shard::follower",
     "hayate_engine::shard::panics",
+    "hayate_net::socket::kernel::completions",
+    "hayate_net::socket::kernel::stream",
     "hayate_rt::kernel",
     "hayate_storage::disk::kernel::ring",
     "hayate_storage::foreign",
