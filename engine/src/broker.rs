@@ -146,13 +146,14 @@ pub async fn start_shard(
     follower.apply(&view).await;
     let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
-    let shard = Shard::new(rt.clone(), options.clone(), owner, router, control, parts.admission, metrics);
+    let shard =
+        Shard::new(rt.clone(), options.clone(), network, owner, router, control, parts.admission, metrics);
     let receiving = shard.clone().receive(parts.partitions.inbox);
     rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
     let appending = shard.clone().receive_appends(parts.appends.inbox);
     rt.spawn(Queue::Foreground, vital_future(appending)).detach();
     parts.opened.pass().await;
-    let listeners = listen(&network, &options)?;
+    let listeners = listen(&shard.network, &options)?;
     let metadata_store = service.as_ref().map(ControllerService::metadata_store);
     for store in metadata_store.iter().chain([&store]) {
         parts.folder.share(&rt, store);

@@ -177,6 +177,20 @@ pub struct ShardMetrics {
     pub answer_stalls: Counter,
     /// Bytes that answers on their way hold.
     pub answer_bytes: Gauge,
+    /// Sends from the buffers themselves.
+    pub zerocopy_sends: Counter,
+    /// Bytes of them.
+    pub zerocopy_bytes: Counter,
+    /// Of them, those that the kernel is done with.
+    pub zerocopy_completions: Counter,
+    /// Of those, the ones that the kernel copied all the same.
+    pub zerocopy_copied: Counter,
+    /// Connections that went back to ordinary sends.
+    pub zerocopy_fallbacks: Counter,
+    /// Sends that the kernel had no room to pin.
+    pub zerocopy_refusals: Counter,
+    /// Bytes that the kernel sends from our memory now.
+    pub zerocopy_pinned_bytes: Gauge,
     /// Panics that took one connection with them.
     pub contained_panics: Counter,
     /// Tasks that kept the thread for longer than [`TASK_TIME_MAX`](hayate_rt::spawn::TASK_TIME_MAX).

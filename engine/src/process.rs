@@ -333,7 +333,7 @@ impl ShardThread {
             Ok(disk) => disk,
             Err(error) => return not_started(error.to_string()),
         };
-        let (network, metrics) = (Network::kernel(), self.metrics.clone());
+        let (network, metrics) = (Network::kernel_with(self.options.zerocopy), self.metrics.clone());
         let started = start_shard(self.parts, rt.clone(), disk, network, self.options, metrics).await;
         let running = match started {
             Ok(running) => running,

@@ -28,10 +28,10 @@ use budget::{Budget, Pool};
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use connection::Connection;
 use hayate_net::send::SendCounters;
-use hayate_net::socket::Listener;
+use hayate_net::socket::{Listener, Network};
 use hayate_rt::mailbox::{Call, Caller, Inbox};
 use hayate_rt::notify::Lock;
-use hayate_rt::{Queue, Rt};
+use hayate_rt::{MonoTime, Queue, Rt};
 use hayate_storage::batch::ProducerId;
 use interrupt::Interrupt;
 use owner::{Owner, Started};
@@ -96,6 +96,8 @@ pub struct Shard {
     pub id: ShardId,
     /// Its runtime.
     pub rt: Rt,
+    /// Its way to its clients.
+    pub network: Network,
     /// The broker's settings.
     pub options: Arc<BrokerOptions>,
     /// Which requests are served.
@@ -116,7 +118,7 @@ pub struct Shard {
     pub settings: TopicSettings,
     /// Its memory for requests.
     pub budget: Rc<Budget>,
-    /// Its memory for answers on their way.
+    /// Its memory for answers on their way: until they are sent, and for what the kernel sends from it, until it has been.
     pub answers: Rc<Pool>,
     /// Its room for requests that have no place in their partitions' order yet: a number, not bytes.
     pub queued: Rc<Pool>,
@@ -135,6 +137,7 @@ impl Shard {
     pub fn new(
         rt: Rt,
         options: Arc<BrokerOptions>,
+        network: Network,
         owner: Rc<Owner>,
         router: Router,
         control: Caller<ControlCall, ControlAnswer>,
@@ -142,6 +145,9 @@ impl Shard {
         metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
         let shards = router.shards();
+        let answers = Pool::new(options.answer_bytes_per_shard(shards));
+        let pinned = RefCell::new(Pool::take(&answers, 0));
+        network.watch_pins(Rc::new(move |bytes| pinned.borrow_mut().correct(bytes)));
         Rc::new(Shard {
             id: owner.shard(),
             rt,
@@ -150,9 +156,10 @@ impl Shard {
             telemetry: RefCell::new(Instances::new(telemetry_limits(&options, shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),
-            answers: Pool::new(options.answer_bytes_per_shard(shards)),
+            answers,
             queued: Pool::new(options.queued_requests_per_shard(shards)),
             options,
+            network,
             owner,
             router,
             connections: Connections::default(),

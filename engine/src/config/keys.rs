@@ -17,6 +17,8 @@ pub enum Rule {
     AtLeast(i64),
     /// A number from the first to the second.
     Between(i64, i64),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// What the topic's setting of this name may be; the value is that one's default.
     AsTopic(&'static str),
 }
@@ -48,7 +50,10 @@ impl Key {
                 self.number(value)?;
                 check_as_topic(topic, value)?;
             }
-            Rule::Any => drop(self.number(value)?),
+            Rule::OneOf(words) if !words.contains(&value) => {
+                return Err(format!("String must be one of: {}", words.join(", ")));
+            }
+            Rule::Any | Rule::OneOf(_) => drop(self.number(value)?),
             Rule::AtLeast(min) => in_range(self.number(value)?, min, i64::MAX)?,
             Rule::Between(min, max) => in_range(self.number(value)?, min, max)?,
         }
@@ -101,7 +106,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.get(at)
 }
 
-use Rule::{Any, AsTopic, AtLeast, Between};
+use Rule::{Any, AsTopic, AtLeast, Between, OneOf};
 
 macro_rules! keys {
     ($($name:literal $kind:ident $default:expr, $rule:expr, $documentation:literal;)*) => {
@@ -280,6 +285,13 @@ keys! {
     "socket.send.buffer.bytes" Int Some("-1"), Any,
         "The kernel's send buffer of a connection (SO_SNDBUF); -1: the kernel adapts it. Kafka's default, 102400, keeps it from \
          that.";
+    "socket.send.zerocopy" Text Some("auto"), OneOf(&["auto", "on", "off", "force"]),
+        "Hayate's own: whether answers are sent from where they lie, without the kernel's copy. auto: each connection tries once, and \
+         goes on if the kernel did not copy; on: from the first send until the kernel says that it copied, as over loopback; force: \
+         even then, for measuring.";
+    "socket.send.zerocopy.min.bytes" Int Some("65536"), AtLeast(4096),
+        "Hayate's own: the fewest bytes of one send for which that is tried. Measured: for smaller ones, keeping the pages in place costs \
+         more than the copy.";
     "telemetry.max.bytes" Int Some("1048576"), AtLeast(1),
         "The most bytes of metrics that a client may push at a time, compressed and unpacked.";
     "unclean.leader.election.enable" Boolean Some("false"), AsTopic("unclean.leader.election.enable"),
@@ -311,6 +323,7 @@ mod tests {
             ("delete.topic.enable", "yes", "Expected value to be either true or false"),
             ("log.segment.bytes", "14", "Value must be at least 1048576"),
             ("compression.lz4.level", "18", "Value must be no more than 17"),
+            ("socket.send.zerocopy", "maybe", "String must be one of: auto, on, off, force"),
             (
                 "compression.type",
                 "none",

@@ -7,7 +7,7 @@ use super::{Config, ConfigError, Given, Machine, Origin, Setting, show};
 use crate::broker::BrokerOptions;
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
-use hayate_net::socket::ListenOptions;
+use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
 use hayate_storage::wal::WalConfig;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -154,6 +154,7 @@ fn options(
         sockets: sockets(values),
         connection_limits: limits?,
         request_bytes_max: values.size("socket.request.max.bytes"),
+        zerocopy: zerocopy(values),
         queued_requests_max: values.size("queued.max.requests"),
         queued_request_bytes_max: queued_bytes?,
         connections_max_idle: idle_max?,
@@ -176,6 +177,16 @@ fn options(
         metrics_topics_max: values.size("metrics.topics.max"),
         ..BrokerOptions::new(data_dir?)
     })
+}
+
+fn zerocopy(values: &Values<'_>) -> ZerocopyOptions {
+    let mode = match values.text_or_empty("socket.send.zerocopy") {
+        "off" => ZerocopyMode::Off,
+        "on" => ZerocopyMode::On,
+        "force" => ZerocopyMode::Force,
+        _ => ZerocopyMode::Auto,
+    };
+    ZerocopyOptions { mode, bytes_min: values.size("socket.send.zerocopy.min.bytes") }
 }
 
 fn wal(values: &Values<'_>) -> WalConfig {

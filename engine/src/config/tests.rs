@@ -51,6 +51,23 @@ fn nothing_given_means_the_defaults() {
 }
 
 #[test]
+fn how_answers_are_sent_is_set_by_a_word_and_a_size() {
+    use hayate_net::socket::{ZerocopyMode, ZerocopyOptions};
+    let given = |text: &str| resolve(text).options.zerocopy;
+    let by_default = BrokerOptions::new("unused").zerocopy;
+    assert_eq!(given(""), by_default);
+    for (word, mode) in [
+        ("auto", ZerocopyMode::Auto),
+        ("on", ZerocopyMode::On),
+        ("off", ZerocopyMode::Off),
+        ("force", ZerocopyMode::Force),
+    ] {
+        let options = given(&format!("socket.send.zerocopy={word}\nsocket.send.zerocopy.min.bytes=8192\n"));
+        assert_eq!(options, ZerocopyOptions { mode, bytes_min: 8192 });
+    }
+}
+
+#[test]
 fn the_last_value_counts_and_knows_its_origin() {
     let config = resolve("num.partitions=2\nnum.partitions= 3 \n");
     assert_eq!(config.options.num_partitions, 3);

@@ -27,6 +27,8 @@ pub const MODULES: &[&str] = &[
     "hayate_engine::shard::panics",
     "hayate_engine::telemetry::instances",
     "hayate_engine::telemetry::subscriptions",
+    "hayate_net::socket::kernel::completions",
+    "hayate_net::socket::kernel::stream",
     "hayate_rt::kernel",
     "hayate_storage::disk::kernel::ring",
     "hayate_storage::foreign",

@@ -40,7 +40,7 @@ pub struct Metrics {
 type CounterFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 type GaugeFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Gauge);
 
-const COUNTERS: [CounterFamily; 17] = [
+const COUNTERS: [CounterFamily; 23] = [
     (
         "hayate_connections_opened_total",
         "Connections accepted (Kafka: kafka.server:type=socket-server-metrics connection-creation-total).",
@@ -111,6 +111,35 @@ const COUNTERS: [CounterFamily; 17] = [
         |shard| &shard.answer_stalls,
     ),
     (
+        "hayate_zerocopy_sends_total",
+        "System calls that sent answers from where they lie (MSG_ZEROCOPY). No counterpart in Kafka.",
+        |shard| &shard.zerocopy_sends,
+    ),
+    ("hayate_zerocopy_bytes_total", "Bytes that they sent. No counterpart in Kafka.", |shard| {
+        &shard.zerocopy_bytes
+    }),
+    (
+        "hayate_zerocopy_completions_total",
+        "Such sends that the kernel is done with. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_completions,
+    ),
+    (
+        "hayate_zerocopy_copied_total",
+        "Of those, the ones that the kernel copied all the same, as over loopback. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_copied,
+    ),
+    (
+        "hayate_zerocopy_fallbacks_total",
+        "Connections that went back to ordinary sends because of that. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_fallbacks,
+    ),
+    (
+        "hayate_zerocopy_refusals_total",
+        "Sends that were ordinary because the kernel had no room to pin them (RLIMIT_MEMLOCK, net.core.optmem_max). No counterpart \
+         in Kafka.",
+        |shard| &shard.zerocopy_refusals,
+    ),
+    (
         "hayate_contained_panics_total",
         "Panics that closed one connection. No counterpart in Kafka.",
         |shard| &shard.contained_panics,
@@ -134,7 +163,7 @@ const COUNTERS: [CounterFamily; 17] = [
     ),
 ];
 
-const GAUGES: [GaugeFamily; 6] = [
+const GAUGES: [GaugeFamily; 7] = [
     (
         "hayate_receive_buffer_bytes",
         "Bytes that receive buffers hold (Kafka: kafka.network:type=SocketServer,name=MemoryPoolUsed).",
@@ -144,6 +173,11 @@ const GAUGES: [GaugeFamily; 6] = [
         "hayate_answer_bytes",
         "Bytes that answers hold until their peers have taken them (Kafka: kafka.network:type=RequestChannel,name=ResponseQueueSize).",
         |shard| &shard.answer_bytes,
+    ),
+    (
+        "hayate_zerocopy_pinned_bytes",
+        "Bytes of answers that the kernel sends from where they lie; they count as hayate_answer_bytes. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_pinned_bytes,
     ),
     (
         "hayate_waiting_fetches",

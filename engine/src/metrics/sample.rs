@@ -18,6 +18,14 @@ pub fn sample(shard: &Shard, store: &Store, metrics: &ShardMetrics) {
     metrics.queue_stalls.reach(shard.queued.stalls());
     metrics.answer_stalls.reach(shard.answers.stalls());
     metrics.answer_bytes.set(shard.answers.used_bytes() as u64);
+    let zerocopy = shard.network.zerocopy_figures();
+    metrics.zerocopy_sends.reach(zerocopy.sends);
+    metrics.zerocopy_bytes.reach(zerocopy.bytes);
+    metrics.zerocopy_completions.reach(zerocopy.completions);
+    metrics.zerocopy_copied.reach(zerocopy.copied);
+    metrics.zerocopy_fallbacks.reach(zerocopy.fallbacks);
+    metrics.zerocopy_refusals.reach(zerocopy.refusals);
+    metrics.zerocopy_pinned_bytes.set(zerocopy.pinned_bytes as u64);
     let sessions = shard.sessions.borrow();
     metrics.fetch_sessions.set(sessions.len() as u64);
     metrics.evicted_fetch_sessions.reach(sessions.evicted());

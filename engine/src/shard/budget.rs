@@ -105,6 +105,11 @@ impl Pool {
         self.used_bytes.get() > self.limit_bytes
     }
 
+    /// Whether somebody waits for what is held, or more is held than may be.
+    pub fn is_wanted(&self) -> bool {
+        !self.waiting.borrow().is_empty() || self.is_overdrawn()
+    }
+
     /// The most bytes that may be held.
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
@@ -161,7 +166,7 @@ impl Budget {
 impl Charge {
     /// Whether somebody waits for what this and its like hold. Who waits for another pool has nothing of it.
     pub fn is_wanted(&self) -> bool {
-        !self.pool.waiting.borrow().is_empty() || self.pool.is_overdrawn()
+        self.pool.is_wanted()
     }
 
     /// It turned out to be so many bytes.

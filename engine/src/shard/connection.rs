@@ -18,7 +18,7 @@ use hayate_net::error::{FrameError, WireError};
 use hayate_net::frame::{FrameHead, LENGTH_BYTES, REQUEST_HEAD_BYTES, RequestHead, take_frame};
 use hayate_net::socket::{Socket, SocketError};
 use hayate_net::wire::codec::split_request;
-use hayate_rt::notify::Notify;
+use hayate_rt::notify::{Notified, Notify};
 use hayate_rt::{MonoTime, Queue};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -113,6 +113,8 @@ pub struct Connection {
     /// Nothing can be sent any more.
     cut: Cell<bool>,
     last_active: Cell<MonoTime>,
+    /// When the peer last took something of what is sent from our memory, and how much it had taken then.
+    last_taken: Cell<(MonoTime, u64)>,
     last_frame_bytes: Cell<usize>,
     /// Received of the frame that is being received, and what came with it.
     filled_bytes: Cell<usize>,
@@ -151,6 +153,7 @@ impl Connection {
         let limits = Limits { requests_max: REQUESTS_MAX, bytes_max: OPEN_BYTES_MAX };
         let connection = Rc::new(Connection {
             last_active: Cell::new(shard.rt.now()),
+            last_taken: Cell::new((shard.rt.now(), 0)),
             shard: shard.clone(),
             socket,
             peer,
@@ -513,8 +516,8 @@ impl Connection {
                 self.interrupt(); // the reader, if it still waits for the peer
                 return self.socket.shutdown();
             }
-            if count == 0 {
-                changed.await;
+            if count == 0 && !self.wait_while_taken(changed).await {
+                return self.abort();
             }
         }
     }
@@ -529,7 +532,7 @@ impl Connection {
                 match self.shard.rt.timeout(WRITE_LOOK_EVERY, sending.as_mut()).await {
                     Ok(Ok(())) => break self.last_active.set(self.shard.rt.now()),
                     Ok(Err(_)) => return false,
-                    Err(_) if self.is_too_slow(began, of) => return false,
+                    Err(_) if self.is_too_slow(began, is_wanted(of)) => return false,
                     Err(_) => {}
                 }
             }
@@ -537,9 +540,33 @@ impl Connection {
         true
     }
 
-    /// Whether the peer has had its time for a piece that was begun then.
-    fn is_too_slow(&self, began: MonoTime, of: &[Progress]) -> bool {
-        let is_wanted = of.iter().any(|progress| progress.charge.as_ref().is_some_and(Charge::is_wanted));
+    /// Waits for a change. What was sent from our memory stays there until the peer has taken it, for which it has its time too; false
+    /// when that is over.
+    async fn wait_while_taken(&self, changed: Notified<'_>) -> bool {
+        let mut changed = pin!(changed);
+        loop {
+            let pins = self.socket.pins();
+            let (since, returned_bytes) = self.last_taken.get();
+            if pins.held_bytes > 0 && pins.returned_bytes == returned_bytes {
+                if self.is_too_slow(since, self.shard.answers.is_wanted()) {
+                    return false;
+                }
+            } else {
+                self.last_taken.set((self.shard.rt.now(), pins.returned_bytes));
+            }
+            if pins.held_bytes == 0 {
+                changed.await;
+                self.last_taken.set((self.shard.rt.now(), pins.returned_bytes));
+                return true;
+            }
+            if self.shard.rt.timeout(WRITE_LOOK_EVERY, changed.as_mut()).await.is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// Whether the peer has had its time for what was begun then.
+    fn is_too_slow(&self, began: MonoTime, is_wanted: bool) -> bool {
         let time_max = if is_wanted { WRITE_TIME_CONTENDED } else { WRITE_TIME_MAX };
         let is_slow = self.shard.rt.now().since(began) >= time_max;
         if is_slow {
@@ -575,6 +602,11 @@ impl Connection {
         }
         ready
     }
+}
+
+/// Whether somebody waits for what these answers hold.
+fn is_wanted(answers: &[Progress]) -> bool {
+    answers.iter().any(|progress| progress.charge.as_ref().is_some_and(Charge::is_wanted))
 }
 
 /// The first `bytes` of a rope, or all of it; no byte is copied.
