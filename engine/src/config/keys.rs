@@ -155,7 +155,7 @@ keys! {
         "Hayate's own: how many such files a shard may have; what they hold is the most that a start replays.";
     "io.wal.group.bytes.max" Int Some("1048576"), Between(64 << 10, 64 << 20),
         "Hayate's own: the most bytes that one write to the log carries.";
-    "listener.security.protocol.map" List None, Any,
+    "listener.security.protocol.map" Text None, Any,
         "Which protocol each listener name stands for. Only PLAINTEXT is built yet.";
     "listeners" List Some("PLAINTEXT://127.0.0.1:9092"), Any,
         "Where to listen: NAME://host:port, without a host for all addresses. Kafka's default is all addresses.";
