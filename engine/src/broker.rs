@@ -10,6 +10,7 @@ mod controller;
 mod error;
 mod folder;
 mod gate;
+pub mod kafka;
 mod metadata_log;
 mod options;
 mod progress;

@@ -10,6 +10,10 @@ Hayate, a Kafka-compatible broker.
 
     hayate [start] [OPTIONS]    start the broker
     hayate config [OPTIONS]     print every effective setting and where it comes from
+    hayate metadata import [--dry-run] [OPTIONS]
+                                take over the data folder of a Kafka 4.2 node that is stopped (a start does so too)
+    hayate metadata export [--dry-run] [OPTIONS]
+                                leave the data folder to a Kafka 4.2 node, after a clean stop of this broker
     hayate --version
     hayate --help
 
@@ -17,6 +21,7 @@ Options:
     --config FILE           read settings from FILE, a server.properties
     --override KEY=VALUE    set one of them; may be repeated, the last one counts
     --shards N              the same as --override shards=N
+    --dry-run               of metadata: say what there is, and leave the folder as it is
 
 Without a file the broker listens on 127.0.0.1:9092, keeps its data in ./hayate-data, runs one shard a core
 and creates topics when they are first used.
@@ -41,10 +46,30 @@ pub enum Command {
     Start(Sources),
     /// Print the settings.
     Config(Sources),
+    /// Make a folder this broker's or Kafka's.
+    Metadata(Handover, Sources),
     /// Print [`HELP`].
     Help,
     /// Print [`version`].
     Version,
+}
+
+/// A folder goes from one broker to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// Which way.
+    pub to: Heir,
+    /// Whether only to say what there is.
+    pub dry_run: bool,
+}
+
+/// Whose a folder is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heir {
+    /// This broker's: `import`.
+    Hayate,
+    /// Apache Kafka's: `export`.
+    Kafka,
 }
 
 /// Where settings come from.
@@ -74,17 +99,24 @@ impl std::error::Error for UsageError {}
 /// [`UsageError`] at the first one that is not understood.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, UsageError> {
     let mut arguments = arguments.into_iter().peekable();
-    let command = match arguments.peek().map(String::as_str) {
-        Some("start") => {
-            arguments.next();
-            Command::Start
-        }
-        Some("config") => {
-            arguments.next();
-            Command::Config
-        }
-        _ => Command::Start,
+    let mut command = match arguments.peek().map(String::as_str) {
+        Some("start") => Verb::Start,
+        Some("config") => Verb::Config,
+        Some("metadata") => Verb::Metadata(Handover { to: Heir::Hayate, dry_run: false }),
+        _ => Verb::Unsaid,
     };
+    if command != Verb::Unsaid {
+        arguments.next();
+    }
+    if let Verb::Metadata(handover) = &mut command {
+        handover.to = match arguments.next().as_deref() {
+            Some("import") => Heir::Hayate,
+            Some("export") => Heir::Kafka,
+            Some("--help" | "-h") => return Ok(Command::Help),
+            Some(other) => return Err(UsageError(format!("metadata {other} is not understood"))),
+            None => return Err(UsageError("metadata needs import or export".to_owned())),
+        };
+    }
     let mut sources = Sources::default();
     while let Some(argument) = arguments.next() {
         let (option, mut attached) = match argument.split_once('=') {
@@ -100,6 +132,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
         match option.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
             "--version" | "-V" => return Ok(Command::Version),
+            "--dry-run" if let Verb::Metadata(handover) = &mut command => handover.dry_run = true,
             "--config" => sources.file = Some(value()?.into()),
             "--override" => sources.overrides.push(key_and_value(&value()?)?),
             "--shards" => sources.overrides.push(given("shards", &value()?, "--shards")),
@@ -109,7 +142,20 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
             return Err(UsageError(format!("{option} takes no value")));
         }
     }
-    Ok(command(sources))
+    Ok(match command {
+        Verb::Unsaid | Verb::Start => Command::Start(sources),
+        Verb::Config => Command::Config(sources),
+        Verb::Metadata(handover) => Command::Metadata(handover, sources),
+    })
+}
+
+/// What the first argument says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Unsaid,
+    Start,
+    Config,
+    Metadata(Handover),
 }
 
 fn key_and_value(text: &str) -> Result<Given, UsageError> {
@@ -136,6 +182,10 @@ mod tests {
         Sources { file: file.map(PathBuf::from), overrides }
     }
 
+    fn handover(to: Heir, dry_run: bool) -> Command {
+        Command::Metadata(Handover { to, dry_run }, Sources::default())
+    }
+
     #[test]
     fn what_is_understood() {
         for (line, expected) in [
@@ -147,6 +197,8 @@ mod tests {
             ("start --version", Command::Version),
             ("--config a.properties", Command::Start(sources(Some("a.properties"), &[]))),
             ("config --config=a=b", Command::Config(sources(Some("a=b"), &[]))),
+            ("metadata import", handover(Heir::Hayate, false)),
+            ("metadata export --dry-run", handover(Heir::Kafka, true)),
             (
                 "start --override a=b=c --shards 3 --override=d=",
                 Command::Start(sources(
@@ -164,6 +216,9 @@ mod tests {
         for (line, expected) in [
             ("stop", "stop is not understood"),
             ("start now", "now is not understood"),
+            ("metadata", "metadata needs import or export"),
+            ("metadata eat", "metadata eat is not understood"),
+            ("start --dry-run", "--dry-run is not understood"),
             ("--port 1", "--port is not understood"),
             ("--config", "--config needs a value"),
             ("--override", "--override needs a value"),

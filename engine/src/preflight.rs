@@ -55,6 +55,18 @@ pub struct Cleared {
     pub limits: Limits,
 }
 
+/// Locks the folder alone: for work on it without a broker. Unlike a start, this makes no folder.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn lock_folder(config: &Config) -> Result<FolderLock, Refusal> {
+    let folder = &config.options.data_dir;
+    if !folder.is_dir() {
+        return Err(Refusal::new(format!("there is no folder {}", folder.display()), "set log.dirs"));
+    }
+    folder::take(folder)
+}
+
 /// Raises limits as far as they go, then checks everything.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 //! The thread that [`run`] is called on and those of HTTP and of signals are no shards: they may block. What happens
 //! elsewhere reaches the first as an [`Event`]. The shards' own work begins in [`crate::broker`].
 
+mod folder;
+
 use crate::broker::{RunningShard, ShardParts, shard_parts, start_shard};
 use crate::cli::{self, Command, Sources};
 use crate::config::{Config, Given, Origin, properties};
@@ -47,6 +49,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Config(sources)) => show_config(&sources),
         Ok(Command::Start(sources)) => start(&sources),
+        Ok(Command::Metadata(handover, sources)) => folder::hand_over(handover, &sources),
         Err(error) => Err(Failure::usage(error)),
     };
     match done {
@@ -92,13 +95,22 @@ fn show_config(sources: &Sources) -> Result<(), Failure> {
 }
 
 fn load(sources: &Sources, system: &System) -> Result<Config, Failure> {
+    resolve(&given(sources)?, system)
+}
+
+/// What was set, in the order in which it counts.
+fn given(sources: &Sources) -> Result<Vec<Given>, Failure> {
     let mut given = match &sources.file {
         Some(path) => read_file(path)?,
         None => Vec::new(),
     };
     given.extend(sources.overrides.iter().cloned());
+    Ok(given)
+}
+
+fn resolve(given: &[Given], system: &System) -> Result<Config, Failure> {
     let machine = system.machine(cores().len());
-    Config::resolve(&given, &machine).map_err(|errors| Failure {
+    Config::resolve(given, &machine).map_err(|errors| Failure {
         lines: errors.iter().map(ToString::to_string).collect(),
         code: EXIT_USAGE,
     })
