@@ -6,10 +6,12 @@
 //! (KIP-226), whose refusals it repeats.
 
 use super::connections::{self, CONNECTION_KEYS, ConnectionLimits, Hosts};
-use super::keys;
+use super::keys::Rule::{Any, AtLeast};
+use super::keys::{self, Key, Rule};
 use super::known;
 use crate::partition::PartitionSettings;
-use crate::partition::topic_config::{ConfigType, TOPIC_CONFIGS, settings_as_far_as_known};
+use crate::partition::topic_config::ConfigType::{self, Boolean, Double, Int, List, Long};
+use crate::partition::topic_config::{TOPIC_CONFIGS, settings_as_far_as_known};
 use std::collections::BTreeMap;
 
 /// The most settings that one broker, or all together, may be given, and the most bytes of their names and values: one small
@@ -22,31 +24,39 @@ const PRODUCER_EXPIRATION: &str = "producer.id.expiration.ms";
 
 /// What Kafka changes at run time and has no effect here. What it changes of listeners and their security is left out: that is
 /// fixed here once a broker runs.
-const ELSEWHERE_DYNAMIC: [&str; 23] = [
-    "background.threads",
-    "config.providers",
-    "log.cleaner.backoff.ms",
-    "log.cleaner.dedupe.buffer.size",
-    "log.cleaner.io.buffer.load.factor",
-    "log.cleaner.io.buffer.size",
-    "log.cleaner.io.max.bytes.per.second",
-    "log.cleaner.threads",
-    "metric.reporters",
-    "num.io.threads",
-    "num.network.threads",
-    "num.recovery.threads.per.data.dir",
-    "num.replica.fetchers",
-    "remote.fetch.max.wait.ms",
-    "remote.list.offsets.request.timeout.ms",
-    "remote.log.index.file.cache.total.size.bytes",
-    "remote.log.manager.copier.thread.pool.size",
-    "remote.log.manager.copy.max.bytes.per.second",
-    "remote.log.manager.expiration.thread.pool.size",
-    "remote.log.manager.fetch.max.bytes.per.second",
-    "remote.log.manager.follower.thread.pool.size",
-    "remote.log.reader.threads",
-    "transaction.partition.verification.enable",
+const ELSEWHERE_DYNAMIC: [Key; 23] = [
+    elsewhere("background.threads", Int, AtLeast(1)),
+    elsewhere("config.providers", List, Any),
+    elsewhere("log.cleaner.backoff.ms", Long, AtLeast(0)),
+    elsewhere("log.cleaner.dedupe.buffer.size", Long, Any),
+    elsewhere("log.cleaner.io.buffer.load.factor", Double, Any),
+    elsewhere("log.cleaner.io.buffer.size", Int, AtLeast(0)),
+    elsewhere("log.cleaner.io.max.bytes.per.second", Double, Any),
+    elsewhere("log.cleaner.threads", Int, AtLeast(0)),
+    elsewhere("metric.reporters", List, Any),
+    elsewhere("num.io.threads", Int, AtLeast(1)),
+    elsewhere("num.network.threads", Int, AtLeast(1)),
+    elsewhere("num.recovery.threads.per.data.dir", Int, AtLeast(1)),
+    elsewhere("num.replica.fetchers", Int, Any),
+    elsewhere("remote.fetch.max.wait.ms", Int, AtLeast(1)),
+    elsewhere("remote.list.offsets.request.timeout.ms", Long, AtLeast(1)),
+    elsewhere("remote.log.index.file.cache.total.size.bytes", Long, AtLeast(1)),
+    elsewhere("remote.log.manager.copier.thread.pool.size", Int, AtLeast(1)),
+    elsewhere("remote.log.manager.copy.max.bytes.per.second", Long, AtLeast(1)),
+    elsewhere("remote.log.manager.expiration.thread.pool.size", Int, AtLeast(1)),
+    elsewhere("remote.log.manager.fetch.max.bytes.per.second", Long, AtLeast(1)),
+    elsewhere("remote.log.manager.follower.thread.pool.size", Int, AtLeast(1)),
+    elsewhere("remote.log.reader.threads", Int, AtLeast(1)),
+    elsewhere("transaction.partition.verification.enable", Boolean, Any),
 ];
+
+const fn elsewhere(name: &'static str, kind: ConfigType, rule: Rule) -> Key {
+    Key { name, kind, default: None, rule, documentation: "" }
+}
+
+fn elsewhere_dynamic(name: &str) -> Option<&'static Key> {
+    ELSEWHERE_DYNAMIC.iter().find(|key| key.name == name)
+}
 
 /// Settings of TLS, which may be changed for one listener alone.
 const OF_LISTENERS: [&str; 10] = [
@@ -91,7 +101,7 @@ pub fn takes_effect(name: &str) -> bool {
 
 /// Whether Kafka lets it be changed while the broker runs, and this broker does not forbid it.
 pub fn is_dynamic(name: &str) -> bool {
-    takes_effect(name) || ELSEWHERE_DYNAMIC.contains(&name) || OF_LISTENERS.contains(&name)
+    takes_effect(name) || elsewhere_dynamic(name).is_some() || OF_LISTENERS.contains(&name)
 }
 
 /// Whether it is in Kafka's tables, or in Hayate's, and stands in neither's list of what may change.
@@ -100,10 +110,15 @@ fn is_fixed(name: &str) -> bool {
     is_known && !is_dynamic(name)
 }
 
+/// The type of a setting that may be changed and has no effect, if it is one.
+pub fn kind_elsewhere(name: &str) -> Option<ConfigType> {
+    elsewhere_dynamic(name).map(|key| key.kind)
+}
+
 /// Whether its value may be a secret: Kafka hides passwords, and what it does not know.
 pub fn is_secret(name: &str) -> bool {
     keys::find(name).is_none()
-        && !ELSEWHERE_DYNAMIC.contains(&name)
+        && elsewhere_dynamic(name).is_none()
         && connections::of_listener(name).is_none()
 }
 
@@ -166,12 +181,14 @@ fn check_value(name: &str, value: &str) -> Result<(), String> {
     if name == "max.connections.per.ip.overrides" {
         return connections::parse_overrides(value, Hosts::AddressesAlone).map(drop);
     }
-    let Some(key) = keys::find(name) else { return Ok(()) };
+    let Some(key) = keys::find(name).or_else(|| elsewhere_dynamic(name)) else { return Ok(()) };
     let checked = key.check(value);
     let value =
         checked.map_err(|reason| format!("Invalid value {value} for configuration {name}: {reason}"))?;
     if name == "log.retention.ms" && value.parse() == Ok(0) {
-        return Err(format!("requirement failed: {name} must be unlimited (-1) or, equal or greater than 1"));
+        return Err(format!(
+            "requirement failed: {name} must be unlimited (-1) or, greater than or equal to 1"
+        ));
     }
     Ok(())
 }
@@ -238,6 +255,30 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_effect_is_checked_by_its_type_all_the_same() {
+        for (name, value, refusal) in [
+            (
+                "num.io.threads",
+                "0",
+                "Invalid value 0 for configuration num.io.threads: Value must be at least 1",
+            ),
+            (
+                "num.io.threads",
+                "x",
+                "Invalid value x for configuration num.io.threads: Not a number of type INT",
+            ),
+            (
+                "max.connections",
+                "-1",
+                "Invalid value -1 for configuration max.connections: Value must be at least 0",
+            ),
+        ] {
+            assert_eq!(check(&configs([(name, value)]), true), Err(refusal.to_owned()));
+        }
+        assert_eq!(check(&configs([("num.io.threads", "9")]), true), Ok(()));
+    }
+
+    #[test]
     fn the_default_of_every_topic_setting_is_a_setting_of_the_broker() {
         for behind in TOPIC_CONFIGS.iter().filter_map(|config| config.synonym) {
             assert!(keys::find(behind).is_some(), "{behind}");
@@ -246,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_kafka_changes_is_in_its_table() {
-        for name in ELSEWHERE_DYNAMIC.iter().chain(&OF_LISTENERS) {
+        for name in ELSEWHERE_DYNAMIC.iter().map(|key| &key.name).chain(&OF_LISTENERS) {
             assert!(known::kafka_keys().any(|key| key == *name), "{name}");
             assert!(keys::find(name).is_none() && !takes_effect(name), "{name}");
         }
@@ -290,7 +331,7 @@ mod tests {
             (
                 "log.retention.ms",
                 "0",
-                "requirement failed: log.retention.ms must be unlimited (-1) or, equal or greater than 1",
+                "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
             ),
             (
                 "ssl.keystore.type",
