@@ -16,7 +16,6 @@ mod options;
 mod progress;
 mod startup;
 
-pub use controller::METADATA_VERSIONS;
 pub use error::StartError;
 pub use options::BrokerOptions;
 

@@ -7,6 +7,7 @@ pub use client::{Client, Topic, checked, name, records_from, records_of, values}
 pub use rough::{MUST_REACH, run_seed};
 
 use hayate_engine::broker::{BrokerOptions, RunningShard, StartError, shard_parts, start_shard};
+use hayate_engine::metrics::Metrics;
 use hayate_net::socket::Network;
 use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
 use hayate_rt::sim::{NodeId, Sim};
@@ -75,12 +76,13 @@ impl Bench {
     /// Why one does not start.
     pub async fn try_start(&self) -> Result<Vec<RunningShard>, StartError> {
         let rt = Rt::sim(self.sim.node(BROKER));
+        let metrics = Metrics::with_topics(self.shards.into(), self.options.metrics_topics_max);
         let starting: Vec<_> = shard_parts(&self.options, self.shards)
             .into_iter()
             .map(|parts| {
+                let metrics = metrics.shard(parts.id().index());
                 let (disk, network) = (Disk::sim(&self.disk, &rt), Network::sim(&self.network, &rt));
-                let started =
-                    start_shard(parts, rt.clone(), disk, network, self.options.clone(), Arc::default());
+                let started = start_shard(parts, rt.clone(), disk, network, self.options.clone(), metrics);
                 rt.spawn(Queue::Foreground, started)
             })
             .collect();

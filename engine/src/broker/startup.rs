@@ -1,12 +1,13 @@
 //! What shard 0 does before anybody else can start: the folder's identity, recovery, the metadata, this broker's
 //! registration in it, and the first placement.
 
-use super::controller::{ControllerService, METADATA_VERSIONS};
+use super::controller::ControllerService;
 use super::kafka;
 use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
 use super::{BrokerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
+use crate::metadata::features::{KEPT, METADATA_VERSIONS, SUPPORTED, SupportedFeature};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
 use crate::metadata::quorum::Quorum;
 use crate::metadata::records::{BrokerEndpoint, BrokerFeature};
@@ -23,15 +24,6 @@ use hayate_storage::names::{FolderMark, FolderName};
 use hayate_storage::recovery::{RecoveryProgress, RecoveryReport, RecoveryStage, acted_on, recover};
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// The features that Kafka 4.2 finalizes beside `metadata.version`, and their highest levels: kept as they are.
-const KAFKA_FEATURES: [(&str, i16); 5] = [
-    ("eligible.leader.replicas.version", 1),
-    ("group.version", 1),
-    ("share.version", 1),
-    ("streams.version", 1),
-    ("transaction.version", 2),
-];
 
 /// Brings the folder and the metadata up to date and publishes the first view.
 ///
@@ -179,24 +171,19 @@ fn registration(rt: &Rt, options: &BrokerOptions, identity: &MetaProperties, is_
             port,
             security_protocol: 0,
         }],
-        features: supported_features(),
+        features: SUPPORTED.iter().chain(KEPT).map(broker_feature).collect(),
         rack: options.rack.clone(),
         log_dirs: identity.directory_id.iter().copied().map(Uuid::from_bytes).collect(),
         is_clean,
     }
 }
 
-/// What a cluster's metadata may have finalized for this broker to join it: the features of Kafka 4.2, since a folder that Kafka has left
-/// has them. Clients are told of `metadata.version` alone.
-fn supported_features() -> Vec<BrokerFeature> {
-    let metadata_version = (METADATA_VERSION, METADATA_VERSIONS.0, METADATA_VERSIONS.1);
-    let kept = KAFKA_FEATURES.iter().map(|(name, max)| (*name, 0, *max));
-    let feature = |(name, min_supported_version, max_supported_version): (&str, i16, i16)| BrokerFeature {
-        name: name.to_owned(),
-        min_supported_version,
-        max_supported_version,
-    };
-    [metadata_version].into_iter().chain(kept).map(feature).collect()
+fn broker_feature(feature: &SupportedFeature) -> BrokerFeature {
+    BrokerFeature {
+        name: feature.name.to_owned(),
+        min_supported_version: feature.level_min,
+        max_supported_version: feature.level_max,
+    }
 }
 
 /// Folders of partitions that the metadata does not know get another name, as Kafka's strays do: nothing is deleted that

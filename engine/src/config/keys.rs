@@ -146,7 +146,7 @@ keys! {
     "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
         "The most bytes of records that one fetch gets, whatever it asks for.";
     "http.listeners" List Some("127.0.0.1:9644"), Any,
-        "Hayate's own: where /metrics, /health and /ready are served, host:port; empty for nowhere. Kafka has JMX instead.";
+        "Hayate's own: where /metrics, /health, /ready and /loggers are served, host:port; empty for nowhere. Kafka has JMX instead.";
     "io.spin.us" Int Some("0"), Between(0, 1_000_000),
         "Hayate's own: microseconds that a shard spins before it sleeps. Above 0 it trades idle CPU for latency.";
     "io.wal.file.bytes" Long Some("67108864"), Between(1 << 20, 1 << 32),
@@ -231,6 +231,8 @@ keys! {
         "A snapshot of the metadata is taken after so many bytes of its log; what lies before it is dropped.";
     "metadata.log.max.snapshot.interval.ms" Long Some("3600000"), AtLeast(0),
         "A snapshot of the metadata is taken after so long, if the metadata changed; 0: never by time.";
+    "metrics.topics.max" Int Some("1000"), AtLeast(0),
+        "Hayate's own: topics that get series of their own in /metrics, first come, first served; the others share one.";
     "min.insync.replicas" Int Some("1"), AsTopic("min.insync.replicas"),
         "Fewer in-sync replicas than this refuse records with acks=all.";
     "node.id" Int Some("1"), AtLeast(0),

@@ -144,6 +144,7 @@ fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> O
         metadata_snapshot_every: Some(values.millis("metadata.log.max.snapshot.interval.ms"))
             .filter(|every| !every.is_zero()),
         producer_expiration_ms: values.required("producer.id.expiration.ms"),
+        metrics_topics_max: values.size("metrics.topics.max"),
         ..BrokerOptions::new(data_dir?)
     })
 }

@@ -5,10 +5,10 @@
 //! `quorum-state` goes. Until then Kafka, or another try, begins from what Kafka left.
 
 use super::{Owner, QUORUM_STATE, Report, metadata_folder, metadata_partition, owner};
-use crate::broker::controller::METADATA_VERSIONS;
 use crate::broker::metadata_log::{START_FILE, STATE_FILE, TOPIC_ID};
 use crate::broker::progress::ProgressLog;
 use crate::broker::{BrokerOptions, StartError};
+use crate::metadata::features::METADATA_VERSIONS;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::kafka::{Heir, KafkaMetadata, Survey, TakenOver};
 use crate::metadata::quorum::{HardState, LogStart};
