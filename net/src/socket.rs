@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 mod kernel;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod zerocopy;
+
+pub use zerocopy::{PinWatch, Pins, ZerocopyFigures, ZerocopyMode, ZerocopyOptions};
 
 /// Segments that one vectored write hands to the kernel at most.
 pub const SEGMENTS_PER_WRITE_MAX: usize = 64;
@@ -75,15 +78,20 @@ pub struct Network {
 
 #[derive(Clone)]
 enum NetworkInner {
-    Kernel,
+    Kernel(kernel::KernelNetwork),
     #[cfg(feature = "sim")]
     Sim(sim::NodeNetwork),
 }
 
 impl Network {
-    /// The kernel's TCP, driven by the glommio executor that its sockets are made on.
+    /// The kernel's TCP, driven by the glommio executor that its sockets are made on. The kernel copies what is sent.
     pub fn kernel() -> Network {
-        Network { inner: NetworkInner::Kernel }
+        Network::kernel_with(ZerocopyOptions::OFF)
+    }
+
+    /// The same, with sends from the buffers themselves where `options` say so.
+    pub fn kernel_with(options: ZerocopyOptions) -> Network {
+        Network { inner: NetworkInner::Kernel(kernel::KernelNetwork::new(options)) }
     }
 
     /// The simulated network as the node of `rt` sees it.
@@ -103,7 +111,9 @@ impl Network {
     /// [`SocketError::AddressInUse`] when a listener without this sharing holds the address.
     pub fn listen(&self, addr: SocketAddr) -> Result<Listener, SocketError> {
         let inner = match &self.inner {
-            NetworkInner::Kernel => ListenerInner::Kernel(kernel::KernelListener::bind(addr)?),
+            NetworkInner::Kernel(network) => {
+                ListenerInner::Kernel(kernel::KernelListener::bind(addr, network)?)
+            }
             #[cfg(feature = "sim")]
             NetworkInner::Sim(network) => ListenerInner::Sim(network.listen(addr)?),
         };
@@ -117,7 +127,7 @@ impl Network {
     /// [`SocketError::AddressInUse`] when anybody listens there.
     pub fn probe_exclusive(&self, addr: SocketAddr) -> Result<SocketAddr, SocketError> {
         match &self.inner {
-            NetworkInner::Kernel => kernel::probe_exclusive(addr),
+            NetworkInner::Kernel(_) => kernel::probe_exclusive(addr),
             #[cfg(feature = "sim")]
             NetworkInner::Sim(network) => network.probe_exclusive(addr),
         }
@@ -129,11 +139,32 @@ impl Network {
     /// [`SocketError::Refused`] when nobody listens, [`SocketError::Closed`] when the attempt times out.
     pub async fn connect(&self, addr: SocketAddr) -> Result<Socket, SocketError> {
         let inner = match &self.inner {
-            NetworkInner::Kernel => SocketInner::Kernel(kernel::KernelSocket::connect(addr).await?),
+            NetworkInner::Kernel(network) => {
+                SocketInner::Kernel(kernel::KernelSocket::connect(addr, network).await?)
+            }
             #[cfg(feature = "sim")]
             NetworkInner::Sim(network) => SocketInner::Sim(network.connect(addr).await?),
         };
         Ok(Socket { inner })
+    }
+
+    /// What the sockets of this network sent from the buffers themselves so far.
+    pub fn zerocopy_figures(&self) -> ZerocopyFigures {
+        match &self.inner {
+            NetworkInner::Kernel(network) => network.zerocopy_figures(),
+            #[cfg(feature = "sim")]
+            NetworkInner::Sim(network) => network.zerocopy_figures(),
+        }
+    }
+
+    /// Has `watch` told, now and whenever it changes, how many bytes of this process's buffers the sockets of this network are sent
+    /// from. It replaces an earlier one; it must not touch a socket.
+    pub fn watch_pins(&self, watch: PinWatch) {
+        match &self.inner {
+            NetworkInner::Kernel(network) => network.watch_pins(watch),
+            #[cfg(feature = "sim")]
+            NetworkInner::Sim(network) => network.watch_pins(watch),
+        }
     }
 }
 
@@ -221,6 +252,16 @@ impl Socket {
             SocketInner::Kernel(socket) => socket.write_rope(rope).await,
             #[cfg(feature = "sim")]
             SocketInner::Sim(socket) => socket.write_rope(rope).await,
+        }
+    }
+
+    /// What of the segments sent so far must stay in memory because the network reads them there. They do, whatever becomes of this
+    /// socket.
+    pub fn pins(&self) -> Pins {
+        match &self.inner {
+            SocketInner::Kernel(socket) => socket.pins(),
+            #[cfg(feature = "sim")]
+            SocketInner::Sim(socket) => socket.pins(),
         }
     }
 

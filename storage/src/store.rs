@@ -16,6 +16,7 @@ mod writer;
 
 pub use budget::StoreStats;
 pub(crate) use budget::{Budget, Charge, Counters, ReadCache, ReadKey};
+pub use checkpoint::reread_checkpoint;
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskError, DiskSpace};

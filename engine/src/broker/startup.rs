@@ -7,7 +7,7 @@ use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
 use super::{BrokerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
-use crate::metadata::features::{KEPT, METADATA_VERSIONS, SUPPORTED, SupportedFeature};
+use crate::metadata::features::{METADATA_VERSIONS, OF_KAFKA, SUPPORTED};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
 use crate::metadata::quorum::Quorum;
 use crate::metadata::records::{BrokerEndpoint, BrokerFeature};
@@ -171,19 +171,23 @@ fn registration(rt: &Rt, options: &BrokerOptions, identity: &MetaProperties, is_
             port,
             security_protocol: 0,
         }],
-        features: SUPPORTED.iter().chain(KEPT).map(broker_feature).collect(),
+        features: joinable_features(),
         rack: options.rack.clone(),
         log_dirs: identity.directory_id.iter().copied().map(Uuid::from_bytes).collect(),
         is_clean,
     }
 }
 
-fn broker_feature(feature: &SupportedFeature) -> BrokerFeature {
-    BrokerFeature {
-        name: feature.name.to_owned(),
-        min_supported_version: feature.level_min,
-        max_supported_version: feature.level_max,
-    }
+/// What a cluster's metadata may have finalized for this broker to join it: what it has, and what it keeps of Kafka's.
+fn joinable_features() -> Vec<BrokerFeature> {
+    let here = SUPPORTED.iter().map(|feature| (feature.name, feature.level_min, feature.level_max));
+    let kept = OF_KAFKA.iter().map(|(name, max)| (*name, 0, *max));
+    let feature = |(name, min_supported_version, max_supported_version): (&str, i16, i16)| BrokerFeature {
+        name: name.to_owned(),
+        min_supported_version,
+        max_supported_version,
+    };
+    here.chain(kept).map(feature).collect()
 }
 
 /// Folders of partitions that the metadata does not know get another name, as Kafka's strays do: nothing is deleted that

@@ -296,7 +296,10 @@ fn answers(reply: &Reply) -> Vec<String> {
             .map(|result| result.error.as_ref().map_or_else(|| "ok".to_owned(), ApiError::to_string))
             .collect(),
         Reply::RegisterBroker(result) => vec![outcome(result)],
-        Reply::UnfenceBroker(result) | Reply::FenceBroker(result) | Reply::UnregisterBroker(result) => {
+        Reply::UpdateFeatures(result)
+        | Reply::UnfenceBroker(result)
+        | Reply::FenceBroker(result)
+        | Reply::UnregisterBroker(result) => {
             vec![outcome(&result.clone().map(|()| ""))]
         }
     }
