@@ -7,6 +7,7 @@
 mod alter_configs;
 mod alteration;
 mod api_versions;
+mod broker_loggers;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -15,6 +16,7 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod fetch;
 mod incremental_alter_configs;
@@ -25,6 +27,7 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod topics;
+mod update_features;
 
 pub use describe_configs::BrokerConfig;
 
@@ -72,6 +75,8 @@ pub enum Permission {
     DescribeClusterConfigs,
     /// To see the cluster.
     DescribeCluster,
+    /// To change the cluster.
+    AlterCluster,
     /// To write to any topic, or to the cluster idempotently.
     WriteIdempotently,
 }
@@ -98,6 +103,11 @@ impl ApiSpec {
     /// The kind as the wire knows it.
     pub fn api(&self) -> &'static Api {
         table::api(self.key).expect("what is served is known")
+    }
+
+    /// Whether it begins by waiting for its place in the order of its partitions, as long as a disk that takes nothing.
+    pub fn waits_for_a_place(&self) -> bool {
+        self.key == PRODUCE
     }
 
     /// Bytes that a request of `frame_bytes` is charged for.
@@ -134,6 +144,8 @@ const ALTER_CONFIGS: i16 = 33;
 const DESCRIBE_LOG_DIRS: i16 = 35;
 const CREATE_PARTITIONS: i16 = 37;
 const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+const DESCRIBE_QUORUM: i16 = 55;
+const UPDATE_FEATURES: i16 = 57;
 const DESCRIBE_CLUSTER: i16 = 60;
 const DESCRIBE_PRODUCERS: i16 = 61;
 const LIST_CONFIG_RESOURCES: i16 = 74;
@@ -170,6 +182,8 @@ apis! {
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
     CREATE_PARTITIONS 0..=3 AlterTopic x 40;
     INCREMENTAL_ALTER_CONFIGS 0..=1 AlterConfigs x 32;
+    DESCRIBE_QUORUM 0..=2 DescribeCluster x 64;
+    UPDATE_FEATURES 0..=2 AlterCluster x 48;
     DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
     DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
     LIST_CONFIG_RESOURCES 0..=1 DescribeClusterConfigs x 4;
@@ -302,6 +316,8 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         DESCRIBE_LOG_DIRS => Box::pin(describe_log_dirs::serve(context, body)),
         CREATE_PARTITIONS => Box::pin(create_partitions::serve(context, body)),
         INCREMENTAL_ALTER_CONFIGS => Box::pin(incremental_alter_configs::serve(context, body)),
+        DESCRIBE_QUORUM => Box::pin(describe_quorum::serve(context, body)),
+        UPDATE_FEATURES => Box::pin(update_features::serve(context, body)),
         DESCRIBE_CLUSTER => done(describe_cluster::serve(&context, body)),
         DESCRIBE_PRODUCERS => Box::pin(describe_producers::serve(context, body)),
         LIST_CONFIG_RESOURCES => done(list_config_resources::serve(&context, body)),

@@ -15,7 +15,6 @@ mod options;
 mod progress;
 mod startup;
 
-pub use controller::METADATA_VERSIONS;
 pub use error::StartError;
 pub use options::{Advertised, BrokerOptions, ListenerOptions};
 pub use progress::{ShardStop, StopProgress, Stopping};

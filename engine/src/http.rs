@@ -1,15 +1,17 @@
-//! Metrics and health over HTTP: `/metrics`, `/health`, `/ready`.
+//! Metrics, health and the levels of the log over HTTP: `/metrics`, `/health`, `/ready`, `/loggers`.
 //!
 //! A small server of its own, with blocking sockets on threads that no shard shares: it answers while shards are busy, and
 //! says so when they hang. One request a connection; connections, their sizes and their times are bounded. It knows
 //! HTTP/1.1 (RFC 9112) as far as probes and scrapers speak it.
 
+mod loggers;
 mod request;
 
+use crate::logging::Loggers;
 use crate::metrics::{CONTENT_TYPE, Metrics, ProcessFigures};
 use hayate_rt::MonoTime;
 use hayate_rt::kernel::now;
-use request::{Request, RequestError, read_request};
+use request::{Method, Request, RequestError, read_request};
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -69,6 +71,8 @@ pub struct Pages {
     pub metrics: Arc<Metrics>,
     /// How far it has come.
     pub phase: Arc<PhaseCell>,
+    /// How much is logged.
+    pub loggers: Arc<Loggers>,
     /// Asks the operating system about this process.
     pub process: Box<dyn Fn() -> ProcessFigures + Send + Sync>,
 }
@@ -86,23 +90,51 @@ impl Response {
     fn text(status: &'static str, body: impl Into<String>) -> Response {
         Response { status, content_type: TEXT, body: body.into() }
     }
+
+    fn refusal(error: RequestError) -> Response {
+        Response::text(error.status(), format!("{error}\n"))
+    }
+
+    /// The page is there to be read alone.
+    fn not_allowed() -> Response {
+        Response::refusal(RequestError::Method)
+    }
 }
 
 impl Pages {
+    /// Shows these.
+    pub fn new(
+        metrics: &Arc<Metrics>,
+        phase: &Arc<PhaseCell>,
+        loggers: &Arc<Loggers>,
+        process: impl Fn() -> ProcessFigures + Send + Sync + 'static,
+    ) -> Pages {
+        let (metrics, phase, loggers) = (metrics.clone(), phase.clone(), loggers.clone());
+        Pages { metrics, phase, loggers, process: Box::new(process) }
+    }
+
     fn respond(&self, request: &Result<Request, RequestError>) -> Response {
         match request {
-            Err(error) => Response::text(error.status(), format!("{error}\n")),
-            Ok(request) => match request.path.as_str() {
-                "/metrics" => Response {
-                    status: "200 OK",
-                    content_type: CONTENT_TYPE,
-                    body: self.metrics.render(&(self.process)()),
-                },
-                "/health" => self.health(),
-                "/ready" => self.readiness(),
-                "/" => Response::text("200 OK", "Hayate\n\n/metrics\n/health\n/ready\n"),
-                _ => Response::text("404 Not Found", "there are /metrics, /health and /ready\n"),
+            Err(error) => Response::refusal(*error),
+            Ok(request) => match loggers::respond(&self.loggers, request) {
+                Some(response) => response,
+                None if request.method == Method::Put => Response::not_allowed(),
+                None => self.show(&request.path),
             },
+        }
+    }
+
+    fn show(&self, path: &str) -> Response {
+        match path {
+            "/metrics" => Response {
+                status: "200 OK",
+                content_type: CONTENT_TYPE,
+                body: self.metrics.render(&(self.process)()),
+            },
+            "/health" => self.health(),
+            "/ready" => self.readiness(),
+            "/" => Response::text("200 OK", "Hayate\n\n/metrics\n/health\n/ready\n/loggers\n"),
+            _ => Response::text("404 Not Found", "there are /metrics, /health, /ready and /loggers\n"),
         }
     }
 
@@ -188,7 +220,7 @@ fn answer(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
         "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    let body = if request.is_ok_and(|request| request.head_only) { String::new() } else { body };
+    let body = if request.is_ok_and(|request| request.method == Method::Head) { String::new() } else { body };
     let mut rest = [head.as_bytes(), body.as_bytes()].concat();
     while !rest.is_empty() {
         stream.set_write_timeout(Some(time_left(deadline)?))?;

@@ -1,15 +1,22 @@
 //! Logs: to standard error, as text or JSON, with RFC 3339 times in UTC.
 //!
 //! `HAYATE_LOG` chooses what is logged (`info`, `debug`, `warn,hayate_storage=trace` and so on), `HAYATE_LOG_FORMAT` is `text` or
-//! `json`. They are variables of the environment and no settings, because what is wrong with the settings is logged too.
+//! `json`. They are variables of the environment and no settings, because what is wrong with the settings is logged too. While
+//! the process runs, levels are changed through its [`Loggers`].
+
+mod levels;
+mod loggers;
+
+pub use levels::{Level, Levels, MODULES, ROOT};
+pub use loggers::Loggers;
 
 use std::fmt;
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use std::sync::Arc;
+use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::time::UtcTime;
-
-/// What is logged when nothing is said.
-const FILTER_DEFAULT: &str = "info";
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +46,7 @@ impl std::error::Error for LoggingError {}
 /// What the environment says.
 #[derive(Debug)]
 pub struct Logging {
-    filter: EnvFilter,
+    levels: Levels,
     format: LogFormat,
 }
 
@@ -49,12 +56,9 @@ impl Logging {
     /// # Errors
     /// A filter that does not parse, or an unknown format.
     pub fn parse(filter: Option<&str>, format: Option<&str>) -> Result<Logging, LoggingError> {
-        let filter = filter.filter(|text| !text.is_empty()).unwrap_or(FILTER_DEFAULT);
-        let parsed = EnvFilter::try_new(filter).map_err(|error| LoggingError {
-            variable: "HAYATE_LOG",
-            value: filter.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let filter = filter.unwrap_or_default();
+        let wrong = |reason| LoggingError { variable: "HAYATE_LOG", value: filter.to_owned(), reason };
+        let levels = Levels::parse(filter).map_err(wrong)?;
         let format = match format.unwrap_or_default() {
             "" | "text" => LogFormat::Text,
             "json" => LogFormat::Json,
@@ -63,23 +67,25 @@ impl Logging {
                 return Err(LoggingError { variable, value, reason: "it is text or json".to_owned() });
             }
         };
-        Ok(Logging { filter: parsed, format })
+        Ok(Logging { levels, format })
     }
 
-    /// Logs like this from now on, for the whole process.
+    /// Logs like this from now on, for the whole process; what is returned changes levels.
     ///
     /// # Panics
     /// When called a second time.
-    pub fn start(self) {
-        let logs = tracing_subscriber::fmt()
-            .with_env_filter(self.filter)
+    pub fn start(self) -> Arc<Loggers> {
+        let lines = tracing_subscriber::fmt::layer()
             .with_timer(UtcTime::rfc_3339())
             .with_thread_names(true)
             .with_writer(std::io::stderr);
-        match self.format {
-            LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
-            LogFormat::Json => logs.json().flatten_event(true).init(),
-        }
+        let lines = match self.format {
+            LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        };
+        let (loggers, threshold) = Loggers::new(self.levels);
+        tracing_subscriber::registry().with(threshold).with(lines).init();
+        Arc::new(loggers)
     }
 }
 

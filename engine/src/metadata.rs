@@ -7,6 +7,7 @@
 //! Design: KIP-500, KIP-595, KIP-630, KIP-631; Kafka's `metadata` module.
 
 pub mod controller;
+pub mod features;
 pub mod image;
 pub mod quorum;
 pub mod records;

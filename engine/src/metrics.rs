@@ -11,12 +11,14 @@ mod requests;
 mod sample;
 mod storage;
 mod text;
+mod topics;
 
 pub use cells::{Counter, Gauge, Histogram};
 pub use registry::{Metrics, ProcessFigures};
 pub use requests::{RequestFigures, RequestTimes};
 pub use sample::sample;
 pub use text::{CONTENT_TYPE, MetricType, TextWriter};
+pub use topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicCells};
 
 use hayate_net::error::ErrorCode;
 use hayate_rt::MonoTime;
@@ -191,6 +193,8 @@ pub struct ShardMetrics {
     pub partitions: Gauge,
     /// Those of them whose log is offline.
     pub offline_partitions: Gauge,
+    /// Cells of its topics.
+    pub topics: ShardTopics,
     copied_bytes: [Counter; CopyPath::ALL.len()],
     protocol_errors: [Counter; ProtocolError::ALL.len()],
     closed: [Counter; CloseCause::ALL.len()],
@@ -214,6 +218,11 @@ impl ShardMetrics {
     /// Payload was copied in user space.
     pub fn count_copy(&self, path: CopyPath, bytes: usize) {
         self.copied_bytes[path as usize].add(bytes as u64);
+    }
+
+    /// Payload bytes that were copied in user space on this path.
+    pub fn copied_bytes(&self, path: CopyPath) -> u64 {
+        self.copied_bytes[path as usize].get()
     }
 
     /// A peer broke the protocol.

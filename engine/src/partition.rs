@@ -14,16 +14,18 @@ pub mod topic_config;
 
 pub use admin::{ActiveProducer, DeleteBefore, LogSize};
 pub use append::{AppendFailure, Appending, Durability};
-pub use read::{FetchFrom, Isolation, LookupTime, Probed, TimedOffset};
+pub use read::{FetchFrom, Fetched, Isolation, LookupTime, Probed, TimedOffset};
 pub use settings::PartitionSettings;
 
+use crate::metrics::TopicCells;
 use crate::placement::PartitionKey;
 use crate::purgatory::{Watch, Watchers};
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::{LeaderEpoch, Offset};
 use hayate_storage::log::Log;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Whether a partition serves requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Partition {
     settings: RefCell<Rc<PartitionSettings>>,
     watchers: Watchers,
     closed: Cell<bool>,
+    /// What its topic counts in on this shard.
+    cells: OnceCell<Arc<TopicCells>>,
 }
 
 impl Partition {
@@ -61,6 +65,7 @@ impl Partition {
             settings: RefCell::new(settings),
             watchers: Watchers::default(),
             closed: Cell::new(false),
+            cells: OnceCell::new(),
         });
         let weak = Rc::downgrade(&partition);
         partition.log.on_progress(Rc::new(move || {
@@ -124,6 +129,11 @@ impl Partition {
     pub fn close(&self) {
         self.closed.set(true);
         self.watchers.disturbed();
+    }
+
+    /// What its topic counts in, `made` with the first records; `None` once the topic is being deleted.
+    pub fn topic_cells(&self, made: impl FnOnce() -> Arc<TopicCells>) -> Option<&TopicCells> {
+        if self.closed.get() { None } else { Some(self.cells.get_or_init(made)) }
     }
 
     /// Lets a fetch wait for this partition.

@@ -143,7 +143,7 @@ enum Event {
 fn start(sources: &Sources) -> Result<(), Failure> {
     let variable = |name| std::env::var(name).ok();
     let logging = Logging::parse(variable("HAYATE_LOG").as_deref(), variable("HAYATE_LOG_FORMAT").as_deref());
-    logging.map_err(Failure::usage)?.start();
+    let loggers = logging.map_err(Failure::usage)?.start();
     logging::log_panics(ends_process);
     let began = hayate_rt::kernel::now();
     let system = System::default();
@@ -151,12 +151,13 @@ fn start(sources: &Sources) -> Result<(), Failure> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let cleared = preflight::clear(&config, &system).map_err(Failure::failed)?;
     settle_listeners(&mut config, &cleared, &system);
+    config.options.loggers = loggers.clone();
     announce(&config, &cleared);
     let (events, inbox) = flume::bounded(EVENTS_MAX);
     watch_signals(events.clone()).map_err(Failure::failed)?;
-    let metrics = Arc::new(Metrics::new(config.shards.into()));
+    let metrics = Arc::new(Metrics::with_topics(config.shards.into(), config.options.metrics_topics_max));
     let phase = Arc::new(PhaseCell::default());
-    serve_http(cleared.http, &metrics, &phase, system)?;
+    serve_http(cleared.http, Pages::new(&metrics, &phase, &loggers, move || system.process()))?;
     let stopping = StopProgress::new(config.shards);
     let stops = spawn_shards(&config, &cleared.lock, &metrics, &stopping, &events)?;
     let broker = Broker { events: inbox, stops, phase, stopping };
@@ -239,14 +240,8 @@ fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Re
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
-fn serve_http(
-    listeners: Vec<std::net::TcpListener>,
-    metrics: &Arc<Metrics>,
-    phase: &Arc<PhaseCell>,
-    system: System,
-) -> Result<(), Failure> {
-    let process = Box::new(move || system.process());
-    let pages = Arc::new(Pages { metrics: metrics.clone(), phase: phase.clone(), process });
+fn serve_http(listeners: Vec<std::net::TcpListener>, pages: Pages) -> Result<(), Failure> {
+    let pages = Arc::new(pages);
     for listener in listeners {
         http::serve(listener, pages.clone()).map_err(Failure::failed)?;
     }

@@ -197,7 +197,7 @@ impl Shard {
                 self.producer_ids.fill(first);
                 self.producer_ids.take()
             }
-            ControlAnswer::Replied(_) | ControlAnswer::Unavailable => None,
+            ControlAnswer::Replied(_) | ControlAnswer::Quorum(_) | ControlAnswer::Unavailable => None,
         }
     }
 

@@ -9,6 +9,7 @@ pub use rough::{MUST_REACH, run_seed};
 use hayate_engine::broker::{
     BrokerOptions, ListenerOptions, RunningShard, StartError, shard_parts, start_shard,
 };
+use hayate_engine::metrics::Metrics;
 use hayate_net::socket::Network;
 use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
 use hayate_rt::sim::{NodeId, Sim};
@@ -76,12 +77,13 @@ impl Bench {
     /// Why one does not start.
     pub async fn try_start(&self) -> Result<Vec<RunningShard>, StartError> {
         let rt = Rt::sim(self.sim.node(BROKER));
+        let metrics = Metrics::with_topics(self.shards.into(), self.options.metrics_topics_max);
         let starting: Vec<_> = shard_parts(&self.options, self.shards)
             .into_iter()
             .map(|parts| {
+                let metrics = metrics.shard(parts.id().index());
                 let (disk, network) = (Disk::sim(&self.disk, &rt), Network::sim(&self.network, &rt));
-                let started =
-                    start_shard(parts, rt.clone(), disk, network, self.options.clone(), Arc::default());
+                let started = start_shard(parts, rt.clone(), disk, network, self.options.clone(), metrics);
                 rt.spawn(Queue::Foreground, started)
             })
             .collect();
@@ -130,8 +132,12 @@ impl Bench {
 
     /// A connected client.
     pub async fn client(&self) -> Client {
-        let rt = Rt::sim(self.sim.node(CLIENT));
-        let network = Network::sim(&self.network, &rt);
-        Client::new(network.connect(node_addr(BROKER, PORT)).await.expect("the broker listens"))
+        self.client_of(CLIENT, PORT).await
+    }
+
+    /// A client on this machine, connected to this port of the broker.
+    pub async fn client_of(&self, node: NodeId, port: u16) -> Client {
+        let network = Network::sim(&self.network, &Rt::sim(self.sim.node(node)));
+        Client::new(network.connect(node_addr(BROKER, port)).await.expect("the broker listens"))
     }
 }

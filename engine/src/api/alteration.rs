@@ -1,7 +1,7 @@
 //! What the two requests that change configurations share: every resource once, checked before the controller decides, and
 //! what became of each. After Kafka's `ConfigAdminManager`.
 
-use super::{RequestContext, text};
+use super::{RequestContext, broker_loggers, text};
 use crate::config::dynamic;
 use crate::metadata::controller::{AlterConfigs, Alteration, ApiError, Command, ConfigOperation, Reply};
 use crate::metadata::image::{ConfigKind, ConfigResource, NodeId};
@@ -80,16 +80,16 @@ pub(super) async fn alter(
     asked: impl Iterator<Item = Asked>,
     validate_only: bool,
 ) -> Vec<Outcome> {
-    let here = context.shard.options.node_id;
     let (mut outcomes, mut changes, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for Asked { resource_type, name, wanted } in each_once(asked) {
-        let planned = wanted.and_then(|wanted| Ok((resource(here, resource_type, &name)?, wanted)));
+        let planned = wanted.and_then(|wanted| plan(context, resource_type, &name, wanted, validate_only));
         let mut outcome = Outcome { resource_type, name, code: ErrorCode::None.code(), message: None };
         match planned {
-            Ok(change) => {
+            Ok(Some(change)) => {
                 places.push(outcomes.len());
                 changes.push(change);
             }
+            Ok(None) => {}
             Err(error) => outcome.refuse(error),
         }
         outcomes.push(outcome);
@@ -134,8 +134,26 @@ fn each_once(asked: impl Iterator<Item = Asked>) -> Vec<Asked> {
     kept
 }
 
-/// The resource, if it has configurations that can be changed here. Loggers, groups and clients' metrics have none yet, and are
-/// refused as by a broker that does not know them.
+/// What the controller is to change; `None` for levels of the log, which are changed here, unless all configurations are to be
+/// replaced: that is not for them.
+fn plan(
+    context: &RequestContext,
+    resource_type: i8,
+    name: &str,
+    wanted: Alteration,
+    validate_only: bool,
+) -> Result<Option<(ConfigResource, Alteration)>, ApiError> {
+    let options = &context.shard.options;
+    match (ConfigKind::from_number(resource_type), wanted) {
+        (Some(ConfigKind::BrokerLogger), Alteration::Some(changes)) => {
+            broker_loggers::alter(options, name, &changes, validate_only).map(|()| None)
+        }
+        (_, wanted) => Ok(Some((resource(options.node_id, resource_type, name)?, wanted))),
+    }
+}
+
+/// The resource, if it has configurations that the controller keeps. Groups and clients' metrics have none yet, and are refused as by a
+/// broker that does not know them.
 fn resource(here: NodeId, resource_type: i8, name: &str) -> Result<ConfigResource, ApiError> {
     match ConfigKind::from_number(resource_type) {
         Some(ConfigKind::Topic) => Ok(ConfigResource::topic(name)),

@@ -1,7 +1,7 @@
-//! DescribeConfigs: what is set for topics and for brokers, where it comes from, and what it falls back to. After Kafka's
+//! DescribeConfigs: what is set for topics, for brokers and their logs, where it comes from, and what it falls back to. After Kafka's
 //! `ConfigHelper`.
 
-use super::{RequestContext, text};
+use super::{RequestContext, broker_loggers, text};
 use crate::broker::BrokerOptions;
 use crate::config::dynamic;
 use crate::metadata::image::{ConfigKind, ConfigMap, ConfigResource};
@@ -132,6 +132,10 @@ fn describe_resource(
     resource: &DescribeConfigsResource,
     request: &DescribeConfigsRequest,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    let is_asked = |name: &str| match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key.as_str() == name),
+        Some(_) | None => true,
+    };
     let described = match ConfigKind::from_number(resource.resource_type) {
         Some(ConfigKind::Topic) => describe_topic(topic_configs(view, &resource.resource_name)?, layers),
         Some(ConfigKind::Broker) if resource.resource_name.is_empty() => describe_all_brokers(layers),
@@ -139,16 +143,20 @@ fn describe_resource(
             check_broker(&resource.resource_name, layers.options)?;
             describe_broker(layers)
         }
-        Some(ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group) | None => {
+        Some(ConfigKind::BrokerLogger) => {
+            broker_loggers::check_described(&resource.resource_name, layers.options.node_id)?;
+            return Ok(broker_loggers::describe(&layers.options.loggers, is_asked));
+        }
+        Some(ConfigKind::ClientMetrics | ConfigKind::Group) | None => {
             let message = format!("Unsupported resource type: {}", resource.resource_type);
             return Err((ErrorCode::InvalidRequest, message));
         }
     };
-    let is_asked = |config: &Described<'_>| match &resource.configuration_keys {
-        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key.as_str() == config.name),
-        Some(_) | None => true,
-    };
-    Ok(described.into_iter().filter(is_asked).map(|config| show(config, request)).collect())
+    Ok(described
+        .into_iter()
+        .filter(|config| is_asked(config.name))
+        .map(|config| show(config, request))
+        .collect())
 }
 
 fn topic_configs<'a>(view: &'a ClusterView, name: &str) -> Result<Option<&'a ConfigMap>, Refusal> {

@@ -1,9 +1,10 @@
 //! IncrementalAlterConfigs (KIP-339): sets and deletes configurations, and changes lists word by word. The controller decides, and
 //! the answer waits until every shard goes by it.
 
-use super::RequestContext;
 use super::alteration::{self, Asked, Outcome};
+use super::{RequestContext, broker_loggers};
 use crate::metadata::controller::{Alteration, ApiError, ConfigChange, ConfigOperation};
+use crate::metadata::image::ConfigKind;
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::WireError;
@@ -32,18 +33,22 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
 fn wanted(resource: &AlterConfigsResource) -> Result<Alteration, ApiError> {
     let lacks_value = |config: &AlterableConfig| config.value.is_none() && config.config_operation != DELETE;
     alteration::check_names(resource.configs.iter().map(|config| (&config.name, lacks_value(config))))?;
-    let changes: Result<_, _> = resource.configs.iter().map(change).collect();
+    let changes: Result<_, _> =
+        resource.configs.iter().map(|config| change(resource.resource_type, config)).collect();
     changes.map(Alteration::Some)
 }
 
 /// Everything is copied: what refers to the request keeps its frame alive.
-fn change(config: &AlterableConfig) -> Result<ConfigChange, ApiError> {
+fn change(resource_type: i8, config: &AlterableConfig) -> Result<ConfigChange, ApiError> {
     let value = || config.value.as_ref().map(ToString::to_string).unwrap_or_default();
     let operation = match config.config_operation {
         SET => ConfigOperation::Set(value()),
         DELETE => ConfigOperation::Delete,
         APPEND => ConfigOperation::Append(value()),
         SUBTRACT => ConfigOperation::Subtract(value()),
+        other if resource_type == ConfigKind::BrokerLogger.number() => {
+            return Err(broker_loggers::not_allowed(&format!("Unknown operation type {other} is")));
+        }
         other => return Err(alteration::invalid(format!("Unknown operations type {other}"))),
     };
     Ok(ConfigChange { name: config.name.to_string(), operation })

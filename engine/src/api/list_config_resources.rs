@@ -1,5 +1,5 @@
 //! ListConfigResources (KIP-1142): what has configurations. Before version 1 it was ListClientMetricsResources (KIP-714), and
-//! there are none of those here, nor groups' or loggers' configurations.
+//! there are none of those here, nor groups' configurations.
 
 use super::{RequestContext, text};
 use crate::metadata::image::ConfigKind;
@@ -52,10 +52,10 @@ fn list(view: &ClusterView, kind: ConfigKind) -> Vec<ConfigResource> {
     };
     match kind {
         ConfigKind::Topic => view.image.topics().map(|topic| resource(topic.name.to_string())).collect(),
-        ConfigKind::Broker => {
+        ConfigKind::Broker | ConfigKind::BrokerLogger => {
             let active = view.image.brokers().filter(|(_, broker)| broker.is_active());
             active.map(|(id, _)| resource(id.to_string())).collect()
         }
-        ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group => Vec::new(),
+        ConfigKind::ClientMetrics | ConfigKind::Group => Vec::new(),
     }
 }

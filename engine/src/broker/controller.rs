@@ -19,7 +19,7 @@ use crate::metadata::records::MetadataRecord;
 use crate::partition::{PartitionSettings, topic_config};
 use crate::placement::{FILE_NAME, PartitionKey, Placement};
 use crate::shard::Shard;
-use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall};
+use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall, QuorumFigures};
 use crate::shard::settings::defaults_in;
 use crate::shard::view::ClusterView;
 use hayate_rt::mailbox::{Call, Inbox, Publisher};
@@ -32,8 +32,6 @@ use snapshots::SnapshotSchedule;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Lowest and highest `metadata.version` whose records are understood (Kafka 3.3-IV3 to 4.2-IV1).
-pub const METADATA_VERSIONS: (i16, i16) = (7, 29);
 /// Commands that are decided together at most.
 const COMMANDS_MAX: usize = 256;
 
@@ -269,31 +267,51 @@ impl ControllerService {
         shard: &Rc<Shard>,
         calls: Vec<Call<ControlCall, ControlAnswer>>,
     ) -> Result<(), StartError> {
-        let commands: Vec<Command> = calls.iter().map(|call| self.command(&call.request)).collect();
-        let decided = self.execute(&commands).await?;
+        let commands: Vec<Command> = calls.iter().filter_map(|call| self.command(&call.request)).collect();
+        let mut decided = self.execute(&commands).await?.into_iter();
         let generation = self.publish().await?;
+        let quorum = self.quorum_figures();
+        let answers: Vec<ControlAnswer> = calls
+            .iter()
+            .map(|call| match call.request {
+                ControlCall::Quorum => quorum.map_or(ControlAnswer::Unavailable, ControlAnswer::Quorum),
+                ControlCall::Command(_) | ControlCall::ProducerIds => answer(decided.next().flatten()),
+            })
+            .collect();
         let shard = shard.clone();
         let answering = async move {
             for number in 0..shard.router.shards() {
                 let to = crate::placement::ShardId(number as u16);
                 shard.router.call(to, PartitionCall::Follow(generation)).await;
             }
-            for (call, reply) in calls.into_iter().zip(decided) {
-                call.reply.send(answer(reply));
+            for (call, answer) in calls.into_iter().zip(answers) {
+                call.reply.send(answer);
             }
         };
         self.rt.spawn(Queue::Coordination, answering).detach();
         Ok(())
     }
 
-    fn command(&self, call: &ControlCall) -> Command {
+    /// What there is to decide about a call.
+    fn command(&self, call: &ControlCall) -> Option<Command> {
         match call {
-            ControlCall::Command(command) => command.clone(),
-            ControlCall::ProducerIds => Command::AllocateProducerIds {
+            ControlCall::Command(command) => Some(command.clone()),
+            ControlCall::ProducerIds => Some(Command::AllocateProducerIds {
                 broker_id: self.options.node_id,
                 broker_epoch: self.broker_epoch,
-            },
+            }),
+            ControlCall::Quorum => None,
         }
+    }
+
+    /// The quorum as its leader sees it; `None` when this node does not lead.
+    fn quorum_figures(&self) -> Option<QuorumFigures> {
+        self.quorum.is_leader().then(|| QuorumFigures {
+            leader: self.quorum.id(),
+            epoch: self.quorum.epoch(),
+            high_watermark: self.image().position().offset.next(),
+            log_end: self.quorum.last_offset().next(),
+        })
     }
 }
 

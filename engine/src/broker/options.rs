@@ -2,8 +2,10 @@
 
 use crate::api::BrokerConfig;
 use crate::config::connections::ConnectionLimits;
+use crate::logging::Loggers;
 use crate::metadata::image::NodeId;
 use crate::metadata::quorum::ENTRY_BYTES_MAX;
+use crate::metrics::TOPICS_MAX_DEFAULT;
 use crate::partition::PartitionSettings;
 use crate::placement::ShardId;
 use hayate_net::socket::ListenOptions;
@@ -11,6 +13,7 @@ use hayate_storage::store::StoreConfig;
 use hayate_storage::wal::WalConfig;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Least memory of a shard for requests: one frame of usual size.
@@ -115,6 +118,10 @@ pub struct BrokerOptions {
     pub metadata_snapshot_every: Option<Duration>,
     /// `producer.id.expiration.ms`
     pub producer_expiration_ms: i64,
+    /// `metrics.topics.max`: topics that get series of their own in the metrics.
+    pub metrics_topics_max: usize,
+    /// How much the process logs, which requests may change.
+    pub loggers: Arc<Loggers>,
 }
 
 impl BrokerOptions {
@@ -155,6 +162,8 @@ impl BrokerOptions {
             metadata_snapshot_bytes: 20 << 20,
             metadata_snapshot_every: Some(Duration::from_secs(3600)),
             producer_expiration_ms: 86_400_000,
+            metrics_topics_max: TOPICS_MAX_DEFAULT,
+            loggers: Arc::default(),
         }
     }
 

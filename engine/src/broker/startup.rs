@@ -1,11 +1,12 @@
 //! What shard 0 does before anybody else can start: the folder's identity, recovery, the metadata, this broker's
 //! registration in it, and the first placement.
 
-use super::controller::{ControllerService, METADATA_VERSIONS};
+use super::controller::ControllerService;
 use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
 use super::{Advertised, BrokerOptions, ListenerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
+use crate::metadata::features::{METADATA_VERSIONS, SUPPORTED, SupportedFeature};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
 use crate::metadata::quorum::Quorum;
 use crate::metadata::records::{BrokerEndpoint, BrokerFeature};
@@ -158,14 +159,18 @@ fn registration(rt: &Rt, options: &BrokerOptions, identity: &MetaProperties, is_
         cluster_id: identity.cluster_id.clone(),
         incarnation_id: Uuid::from_bytes(rt.uuid()),
         endpoints: options.listeners.iter().filter_map(endpoint).collect(),
-        features: vec![BrokerFeature {
-            name: METADATA_VERSION.to_owned(),
-            min_supported_version: METADATA_VERSIONS.0,
-            max_supported_version: METADATA_VERSIONS.1,
-        }],
+        features: SUPPORTED.iter().map(broker_feature).collect(),
         rack: options.rack.clone(),
         log_dirs: identity.directory_id.iter().copied().map(Uuid::from_bytes).collect(),
         is_clean,
+    }
+}
+
+fn broker_feature(feature: &SupportedFeature) -> BrokerFeature {
+    BrokerFeature {
+        name: feature.name.to_owned(),
+        min_supported_version: feature.level_min,
+        max_supported_version: feature.level_max,
     }
 }
 

@@ -148,7 +148,7 @@ keys! {
     "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
         "The most bytes of records that one fetch gets, whatever it asks for.";
     "http.listeners" List Some("127.0.0.1:9644"), Any,
-        "Hayate's own: where /metrics, /health and /ready are served, host:port; empty for nowhere. Kafka has JMX instead.";
+        "Hayate's own: where /metrics, /health, /ready and /loggers are served, host:port; empty for nowhere. Kafka has JMX instead.";
     "inter.broker.listener.name" Text None, Any,
         "The listener for the cluster's own traffic. Of several listeners it is the one that max.connections does not keep from \
          accepting. If not set, one that is called PLAINTEXT.";
@@ -248,6 +248,8 @@ keys! {
         "A snapshot of the metadata is taken after so many bytes of its log; what lies before it is dropped.";
     "metadata.log.max.snapshot.interval.ms" Long Some("3600000"), AtLeast(0),
         "A snapshot of the metadata is taken after so long, if the metadata changed; 0: never by time.";
+    "metrics.topics.max" Int Some("1000"), AtLeast(0),
+        "Hayate's own: topics that get series of their own in /metrics, first come, first served; the others share one.";
     "min.insync.replicas" Int Some("1"), AsTopic("min.insync.replicas"),
         "Fewer in-sync replicas than this refuse records with acks=all.";
     "node.id" Int Some("1"), AtLeast(0),
@@ -262,8 +264,8 @@ keys! {
         "Bytes of requests that are received and not yet answered, above which sockets are not read; 0 or less: what \
          memory.budget leaves.";
     "queued.max.requests" Int Some("500"), AtLeast(1),
-        "Requests that are received and have no place in their partitions' order yet, above which sockets are not read; each \
-         shard has its part.";
+        "Produce requests that are received and have no place in their partitions' order yet, above which no further one is \
+         begun; each shard has its part. Other requests never queue.";
     "shards" Int None, Between(1, 1024),
         "Hayate's own: pinned threads, each with its own partitions, in place of Kafka's thread pools. Default: one a core \
          that the process may use.";

@@ -172,6 +172,7 @@ fn options(
         metadata_snapshot_every: Some(values.millis("metadata.log.max.snapshot.interval.ms"))
             .filter(|every| !every.is_zero()),
         producer_expiration_ms: values.required("producer.id.expiration.ms"),
+        metrics_topics_max: values.size("metrics.topics.max"),
         ..BrokerOptions::new(data_dir?)
     })
 }
@@ -213,10 +214,11 @@ fn data_dir(values: &Values<'_>) -> Result<PathBuf, Wrong> {
 }
 
 fn plan(values: &Values<'_>) -> Result<Plan, Wrong> {
+    const PROTOCOLS: &str = "listener.security.protocol.map";
     listeners::plan(&Texts {
         listeners: values.text_or_empty("listeners"),
         advertised: values.text("advertised.listeners"),
-        protocols: values.text_or_empty("listener.security.protocol.map"),
+        protocols: values.text(PROTOCOLS).filter(|_| values.is_set(PROTOCOLS)),
         controllers: values.text_or_empty("controller.listener.names"),
         inter_broker: values.text("inter.broker.listener.name"),
     })

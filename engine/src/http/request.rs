@@ -1,4 +1,4 @@
-//! Reading one request: its first line counts, its headers are read over, a body is not expected.
+//! Reading one request: its first line counts, and of its headers the length of its body. A body comes with PUT alone.
 
 use super::time_left;
 use hayate_rt::MonoTime;
@@ -8,14 +8,29 @@ use std::net::TcpStream;
 
 /// The most bytes that first line and headers may take.
 const HEAD_BYTES_MAX: usize = 8 << 10;
+/// The most bytes that a body may take.
+const BODY_BYTES_MAX: usize = 4 << 10;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Show.
+    Get,
+    /// Show no body.
+    Head,
+    /// Change.
+    Put,
+}
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
+    /// What is to be done.
+    pub(super) method: Method,
     /// Without the query.
     pub(super) path: String,
-    /// The answer's body is not wanted.
-    pub(super) head_only: bool,
+    /// Empty but for PUT.
+    pub(super) body: Vec<u8>,
 }
 
 /// Why a request is refused.
@@ -25,8 +40,12 @@ pub(super) enum RequestError {
     Malformed,
     /// Only GET and HEAD are.
     Method,
+    /// A body that does not say how long it is.
+    LengthRequired,
     /// Its head is too large.
     TooLarge,
+    /// Its body is too large.
+    BodyTooLarge,
 }
 
 impl RequestError {
@@ -35,7 +54,9 @@ impl RequestError {
         match self {
             RequestError::Malformed => "400 Bad Request",
             RequestError::Method => "405 Method Not Allowed\r\nAllow: GET, HEAD",
+            RequestError::LengthRequired => "411 Length Required",
             RequestError::TooLarge => "431 Request Header Fields Too Large",
+            RequestError::BodyTooLarge => "413 Content Too Large",
         }
     }
 }
@@ -45,12 +66,14 @@ impl fmt::Display for RequestError {
         out.write_str(match self {
             RequestError::Malformed => "this is no request of HTTP/1",
             RequestError::Method => "only GET and HEAD are served",
+            RequestError::LengthRequired => "the request's head does not say how long its body is",
             RequestError::TooLarge => "the request's head is too large",
+            RequestError::BodyTooLarge => "the request's body is too large",
         })
     }
 }
 
-/// Reads until the head's empty line.
+/// Reads until the head's empty line, or to the end of the body that it announces.
 ///
 /// # Errors
 /// The connection ended, or `deadline` came, before that.
@@ -58,32 +81,54 @@ pub(super) fn read_request(
     stream: &mut TcpStream,
     deadline: MonoTime,
 ) -> io::Result<Result<Request, RequestError>> {
-    let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
-    loop {
-        stream.set_read_timeout(Some(time_left(deadline)?))?;
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    let mut received = Vec::new();
+    let (end, begin) = loop {
+        if let Some(ends) = end_of_head(&received) {
+            break ends;
         }
-        head.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        if let Some(end) = end_of_head(&head) {
-            return Ok(parse(head.get(..end).unwrap_or_default()));
-        }
-        if head.len() > HEAD_BYTES_MAX {
+        if received.len() > HEAD_BYTES_MAX {
             return Ok(Err(RequestError::TooLarge));
         }
+        read_more(stream, &mut received, deadline)?;
+    };
+    let mut body = received.split_off(begin);
+    let (mut request, body_bytes) = match parse(received.get(..end).unwrap_or_default()) {
+        Ok(parsed) => parsed,
+        Err(error) => return Ok(Err(error)),
+    };
+    while body.len() < body_bytes {
+        read_more(stream, &mut body, deadline)?;
     }
+    body.truncate(body_bytes);
+    request.body = body;
+    Ok(Ok(request))
 }
 
-/// Where the empty line begins.
-fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let strict = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-    strict.or_else(|| bytes.windows(2).position(|window| window == b"\n\n"))
+fn read_more(stream: &mut TcpStream, received: &mut Vec<u8>, deadline: MonoTime) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    stream.set_read_timeout(Some(time_left(deadline)?))?;
+    let count = stream.read(&mut buffer)?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    received.extend_from_slice(buffer.get(..count).unwrap_or_default());
+    Ok(())
 }
 
-fn parse(head: &[u8]) -> Result<Request, RequestError> {
+/// Where the empty line begins, and where it ends.
+fn end_of_head(bytes: &[u8]) -> Option<(usize, usize)> {
+    let place = |end: &[u8]| {
+        let at = bytes.windows(end.len()).position(|window| window == end)?;
+        Some((at, at + end.len()))
+    };
+    place(b"\r\n\r\n").or_else(|| place(b"\n\n"))
+}
+
+/// The request without its body, and how long that is.
+fn parse(head: &[u8]) -> Result<(Request, usize), RequestError> {
     let text = str::from_utf8(head).map_err(|_| RequestError::Malformed)?;
-    let mut words = text.lines().next().unwrap_or_default().split(' ');
+    let mut lines = text.lines();
+    let mut words = lines.next().unwrap_or_default().split(' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
@@ -92,13 +137,25 @@ fn parse(head: &[u8]) -> Result<Request, RequestError> {
     if !matches!(version, "HTTP/1.1" | "HTTP/1.0") || !target.starts_with('/') {
         return Err(RequestError::Malformed);
     }
-    let head_only = match method {
-        "GET" => false,
-        "HEAD" => true,
+    let (method, body_bytes) = match method {
+        "GET" => (Method::Get, 0),
+        "HEAD" => (Method::Head, 0),
+        "PUT" => (Method::Put, body_bytes(lines)?),
         _ => return Err(RequestError::Method),
     };
     let path = target.split('?').next().unwrap_or_default().to_owned();
-    Ok(Request { path, head_only })
+    Ok((Request { method, path, body: Vec::new() }, body_bytes))
+}
+
+fn body_bytes<'a>(headers: impl Iterator<Item = &'a str>) -> Result<usize, RequestError> {
+    let mut headers = headers.filter_map(|line| line.split_once(':'));
+    let length = headers.find(|(name, _)| name.trim().eq_ignore_ascii_case("content-length"));
+    let (_, length) = length.ok_or(RequestError::LengthRequired)?;
+    match length.trim().parse() {
+        Ok(bytes) if bytes <= BODY_BYTES_MAX => Ok(bytes),
+        Ok(_) => Err(RequestError::BodyTooLarge),
+        Err(_) => Err(RequestError::Malformed),
+    }
 }
 
 #[cfg(test)]
@@ -107,10 +164,16 @@ mod tests {
 
     #[test]
     fn first_lines() {
-        let asks = |path: &str, head_only| Ok(Request { path: path.to_owned(), head_only });
+        let asks = |path: &str, method, body_bytes| {
+            Ok((Request { method, path: path.to_owned(), body: Vec::new() }, body_bytes))
+        };
         for (head, expected) in [
-            ("GET /metrics HTTP/1.1\r\nHost: a", asks("/metrics", false)),
-            ("HEAD /ready?x=1 HTTP/1.0", asks("/ready", true)),
+            ("GET /metrics HTTP/1.1\r\nHost: a", asks("/metrics", Method::Get, 0)),
+            ("HEAD /ready?x=1 HTTP/1.0", asks("/ready", Method::Head, 0)),
+            ("PUT /a HTTP/1.1\r\nHost: a\r\ncontent-length: 12", asks("/a", Method::Put, 12)),
+            ("PUT /a HTTP/1.1\r\nHost: a", Err(RequestError::LengthRequired)),
+            ("PUT /a HTTP/1.1\r\nContent-Length: 4097", Err(RequestError::BodyTooLarge)),
+            ("PUT /a HTTP/1.1\r\nContent-Length: -1", Err(RequestError::Malformed)),
             ("POST /metrics HTTP/1.1", Err(RequestError::Method)),
             ("GET metrics HTTP/1.1", Err(RequestError::Malformed)),
             ("GET /metrics HTTP/2", Err(RequestError::Malformed)),
@@ -125,8 +188,8 @@ mod tests {
 
     #[test]
     fn heads_end_with_an_empty_line() {
-        assert_eq!(end_of_head(b"a\r\nb\r\n\r\nc"), Some(4));
-        assert_eq!(end_of_head(b"a\n\nc"), Some(1));
+        assert_eq!(end_of_head(b"a\r\nb\r\n\r\nc"), Some((4, 8)));
+        assert_eq!(end_of_head(b"a\n\nc"), Some((1, 3)));
         assert_eq!(end_of_head(b"a\r\nb\r\n"), None);
     }
 }

@@ -7,11 +7,9 @@ use std::net::SocketAddr;
 fn server() -> (SocketAddr, Arc<Pages>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let pages = Arc::new(Pages {
-        metrics: Arc::new(Metrics::new(2)),
-        phase: Arc::default(),
-        process: Box::new(ProcessFigures::default),
-    });
+    let pages =
+        Pages::new(&Arc::new(Metrics::new(2)), &Arc::default(), &Arc::default(), ProcessFigures::default);
+    let pages = Arc::new(pages);
     serve(listener, pages.clone()).unwrap();
     (address, pages)
 }
@@ -94,4 +92,48 @@ fn idle_connections_are_bounded_and_do_not_keep_others_out_for_long() {
         answer.starts_with(b"HTTP/1.1 200")
     });
     assert!(served);
+}
+
+fn put(address: SocketAddr, path: &str, body: &str) -> String {
+    let length = body.len();
+    let answer = ask(
+        address,
+        format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes(),
+    );
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    format!("{} {}", head.split(' ').nth(1).unwrap(), body.trim_end())
+}
+
+#[test]
+fn levels_are_shown_and_changed() {
+    let (address, pages) = server();
+    let all = get(address, "/loggers");
+    assert!(all.contains("\r\nContent-Type: application/json\r\n"), "{all}");
+    assert!(
+        all.contains(r#""root":{"level":"INFO"}"#) && all.contains(r#""hayate_engine::shard":{"#),
+        "{all}"
+    );
+    for (name, body, answer) in [
+        ("hayate_storage::log", r#"{"level":"DEBUG"}"#, r#"200 ["hayate_storage::log","#),
+        ("hayate_storage%3A%3Astore", r#"{"level":"trace"}"#, r#"200 ["hayate_storage::store","#),
+        (
+            "hayate_rt",
+            r#"{"level":"loud"}"#,
+            r#"404 {"error_code":404,"message":"invalid log level 'loud'."}"#,
+        ),
+        ("hayate_rt", r#"{}"#, r#"400 {"error_code":400,"message":"Desired 'level' parameter"#),
+        ("hayate_rt", "\u{0}", "400 "),
+        ("nobody", r#"{"level":"DEBUG"}"#, r#"404 {"error_code":404,"message":"Logger nobody not found."}"#),
+        ("", r#"{"level":"DEBUG"}"#, "405 "),
+    ] {
+        let said = put(address, &format!("/loggers/{name}"), body);
+        assert!(said.starts_with(answer), "{name} {body}: {said}");
+    }
+    assert!(get(address, "/loggers/hayate_storage::log::open").ends_with("\r\n\r\n{\"level\":\"DEBUG\"}\n"));
+    assert!(get(address, "/loggers/nobody").starts_with("HTTP/1.1 404"));
+    assert!(get(address, "/loggersandmore").starts_with("HTTP/1.1 404"));
+    assert!(put(address, "/metrics", "").starts_with("405 "));
+    let levels = pages.loggers.levels();
+    assert_eq!(levels.of("hayate_storage::store::lifecycle"), crate::logging::Level::Trace);
+    assert_eq!(levels.of("hayate_rt"), crate::logging::Level::Info);
 }

@@ -3,6 +3,7 @@
 use super::cells::{Counter, Gauge, Histogram, Times};
 use super::requests::RequestFigures;
 use super::text::{MetricType, TextWriter};
+use super::topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicSeries};
 use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, storage};
 use hayate_net::error::ErrorCode;
 use hayate_net::wire::table;
@@ -30,6 +31,7 @@ pub struct ProcessFigures {
 #[derive(Debug)]
 pub struct Metrics {
     shards: Vec<Arc<ShardMetrics>>,
+    topics: Arc<TopicSeries>,
     version: &'static str,
     commit: &'static str,
 }
@@ -197,10 +199,21 @@ const STAGES: [Stage; 4] = [
 ];
 
 impl Metrics {
-    /// Cells for `shards` shards.
+    /// Cells for `shards` shards, and series for the usual number of topics.
     pub fn new(shards: usize) -> Metrics {
+        Metrics::with_topics(shards, TOPICS_MAX_DEFAULT)
+    }
+
+    /// Cells for `shards` shards. So many topics get series of their own.
+    pub fn with_topics(shards: usize, topics_max: usize) -> Metrics {
+        let topics = Arc::new(TopicSeries::new(topics_max));
+        let cells = |shard| ShardMetrics {
+            topics: ShardTopics::new(shard, topics.clone()),
+            ..ShardMetrics::default()
+        };
         Metrics {
-            shards: (0..shards).map(|_| Arc::default()).collect(),
+            shards: (0..shards).map(cells).map(Arc::new).collect(),
+            topics,
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("HAYATE_COMMIT").unwrap_or("unknown"),
         }
@@ -236,6 +249,7 @@ impl Metrics {
         for (name, help, cell) in GAUGES {
             self.each_shard(&mut text, name, MetricType::Gauge, help, |shard| cell(shard).get());
         }
+        self.topics.render(&mut text);
         self.render_connections(&mut text);
         self.render_tasks(&mut text);
         self.render_copies(&mut text);
@@ -327,7 +341,7 @@ impl Metrics {
         let help = "Payload bytes copied in user space, by path. No counterpart in Kafka.";
         text.family("hayate_user_copy_bytes_total", MetricType::Counter, help);
         for path in CopyPath::ALL {
-            let bytes = self.sum(|shard| shard.copied_bytes[path as usize].get());
+            let bytes = self.sum(|shard| shard.copied_bytes(path));
             text.sample(&[("path", path.name())], bytes);
         }
         text.sample(&[("path", "chunk")], self.sum(|shard| shard.store().appended_bytes));

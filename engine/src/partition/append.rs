@@ -107,6 +107,9 @@ fn words(error: &BatchError) -> String {
         BatchError::Crc { stored, computed } => {
             format!("Record is corrupt (stored crc = {stored}, computed crc = {computed})")
         }
+        BatchError::Framing(codec) => {
+            format!("{} must be framed in independent blocks: Kafka's clients read no others.", codec.name())
+        }
         other => format!("Invalid record batch: {other:?}"),
     }
 }

@@ -61,6 +61,17 @@ pub struct Probed {
     pub diverging: Option<(LeaderEpoch, Offset)>,
 }
 
+/// What a fetch gets from a partition.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The offsets that the reader gets to see.
+    pub probed: Probed,
+    /// Whole batches, in as many slices as they lie in.
+    pub records: Vec<Bytes>,
+    /// Offsets from the wanted one to the last of them.
+    pub offsets: u64,
+}
+
 /// A time to look up, as ListOffsets names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupTime {
@@ -148,15 +159,16 @@ impl Partition {
         from: FetchFrom,
         max_bytes: usize,
         at_least_one: bool,
-    ) -> Result<(Probed, Vec<Bytes>), ErrorCode> {
+    ) -> Result<Fetched, ErrorCode> {
         let probed = self.probe(&from)?;
         if probed.readable_bytes == 0 || (max_bytes == 0 && !at_least_one) {
-            return Ok((probed, Vec::new()));
+            return Ok(Fetched { probed, records: Vec::new(), offsets: 0 });
         }
         let limit = from.isolation.limit(&self.log.offsets());
         let read = self.log.read(from.offset, limit, max_bytes, at_least_one).await;
         let read = read.map_err(|error| code_of(error.code()))?;
-        Ok((probed, read.records))
+        let offsets = u64::try_from(read.next_offset.since(from.offset)).unwrap_or(0);
+        Ok(Fetched { probed, records: read.records, offsets })
     }
 
     /// The offset of a time, as ListOffsets answers.

@@ -9,8 +9,8 @@ use super::calls::{
 };
 use super::panics::{vital, vital_future};
 use super::view::ClusterView;
-use crate::metrics::{CopyPath, ShardMetrics};
-use crate::partition::{AppendFailure, Appending, Durability, Partition, Probed};
+use crate::metrics::{CopyPath, ShardMetrics, TopicCells};
+use crate::partition::{AppendFailure, Appending, Durability, Fetched, Partition, Probed};
 use crate::placement::{PartitionKey, ShardId};
 use crate::purgatory::Watch;
 use hayate_net::error::ErrorCode;
@@ -142,6 +142,11 @@ impl Owner {
     pub fn remove(&self, key: PartitionKey) -> Option<Rc<Partition>> {
         let partition = self.partitions.borrow_mut().remove(&key)?;
         partition.close();
+        let first = PartitionKey { partition: i32::MIN, ..key };
+        let next = self.partitions.borrow().range(first..).next().map(|(next, _)| next.topic_id);
+        if next != Some(key.topic_id) {
+            self.metrics.topics.forget(key.topic_id);
+        }
         Some(partition)
     }
 
@@ -231,7 +236,7 @@ impl Owner {
                 let partition = self.find(part.key)?;
                 let version = append.produce_version;
                 let appending = partition.append(&part.records, part.judged.as_deref(), version, now_ms)?;
-                self.count_appended(&appending, part.records.len());
+                self.count_appended(&partition, &appending, part.records.len());
                 Ok(appending)
             };
             append.parts.iter().map(one).collect()
@@ -243,9 +248,22 @@ impl Owner {
         Started::Later(Box::pin(vital_future(settle(self.rt.clone(), outcomes))))
     }
 
-    fn count_appended(&self, appending: &Appending, bytes: usize) {
-        self.metrics.produced_bytes.add(bytes as u64);
-        self.metrics.produced_records.add(appending.records().unsigned_abs());
+    /// The cells of the topic. They are looked for once a partition.
+    fn cells<'a>(&self, partition: &'a Partition) -> Option<&'a TopicCells> {
+        partition.topic_cells(|| {
+            let topic = partition.log().partition().topic.as_str();
+            self.metrics.topics.of(partition.key().topic_id, topic)
+        })
+    }
+
+    fn count_appended(&self, partition: &Partition, appending: &Appending, bytes: usize) {
+        let (bytes, records) = (bytes as u64, appending.records().unsigned_abs());
+        self.metrics.produced_bytes.add(bytes);
+        self.metrics.produced_records.add(records);
+        if let Some(cells) = self.cells(partition) {
+            cells.produced_bytes.add(bytes);
+            cells.produced_records.add(records);
+        }
         if appending.rewritten_bytes > 0 {
             self.metrics.count_copy(CopyPath::Produce, appending.rewritten_bytes);
         }
@@ -282,15 +300,24 @@ impl Owner {
     async fn read(&self, parts: &[ReadPart]) -> Outcomes<ReadPartAnswer> {
         let mut outcomes = Vec::with_capacity(parts.len());
         for wanted in parts {
-            let outcome = match self.find(wanted.part.key) {
-                Ok(partition) => {
-                    partition.read(wanted.part.from, wanted.max_bytes, wanted.at_least_one).await
-                }
+            outcomes.push(match self.find(wanted.part.key) {
+                Ok(partition) => self.read_part(&partition, wanted).await,
                 Err(code) => Err(code),
-            };
-            outcomes.push(outcome.map(|(probed, records)| ReadPartAnswer { probed, records }));
+            });
         }
         outcomes
+    }
+
+    async fn read_part(&self, partition: &Partition, wanted: &ReadPart) -> Result<ReadPartAnswer, ErrorCode> {
+        let read = partition.read(wanted.part.from, wanted.max_bytes, wanted.at_least_one).await;
+        let Fetched { probed, records, offsets } = read?;
+        if offsets > 0
+            && let Some(cells) = self.cells(partition)
+        {
+            cells.fetched_bytes.add(records.iter().map(|slice| slice.len() as u64).sum());
+            cells.fetched_records.add(offsets);
+        }
+        Ok(ReadPartAnswer { probed, records })
     }
 
     async fn lookup(&self, parts: &[LookupPart]) -> Outcomes<crate::partition::TimedOffset> {
@@ -305,10 +332,12 @@ impl Owner {
     }
 
     async fn delete_records(&self, parts: &[DeletePart]) -> Outcomes<Offset> {
+        let begin = |part: &DeletePart| self.find(part.key)?.delete_records(part.before);
+        let begun: Vec<_> = parts.iter().map(begin).collect();
         let mut outcomes = Vec::with_capacity(parts.len());
-        for part in parts {
-            outcomes.push(match self.find(part.key) {
-                Ok(partition) => partition.delete_records(part.before).await,
+        for deleting in begun {
+            outcomes.push(match deleting {
+                Ok(deleting) => deleting.await,
                 Err(code) => Err(code),
             });
         }

@@ -214,3 +214,40 @@ impl KernelSocket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_have_their_listeners_sizes() {
+        let options = ListenOptions {
+            send_buffer_bytes: Some(20_000),
+            receive_buffer_bytes: Some(30_000),
+            backlog: 1,
+            ipv6_only: false,
+        };
+        let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20).make().unwrap();
+        executor.run(async move {
+            let listener = KernelListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &options).unwrap();
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            // The kernel doubles what it is told, for its own book-keeping (socket(7)).
+            let stream = accepted.stream.get_ref();
+            assert_eq!(getsockopt(stream, sockopt::SndBuf).unwrap(), 40_000);
+            assert_eq!(getsockopt(stream, sockopt::RcvBuf).unwrap(), 60_000);
+        });
+    }
+
+    #[test]
+    fn an_address_of_ipv6_alone_leaves_the_port_of_ipv4_free() {
+        let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20).make().unwrap();
+        executor.run(async move {
+            let wildcard = SocketAddr::from(([0; 16], 0));
+            let alone = ListenOptions { ipv6_only: true, ..ListenOptions::default() };
+            let six = KernelListener::bind(wildcard, &alone).unwrap();
+            let port = six.local_addr().unwrap().port();
+            assert!(TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).is_ok());
+        });
+    }
+}

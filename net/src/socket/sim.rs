@@ -69,6 +69,8 @@ pub(super) struct Shared {
     listeners: RefCell<Listeners>,
     links: RefCell<Vec<Weak<Link>>>,
     next_port: Cell<u16>,
+    /// What was handed over for sending, once that is kept.
+    sent: RefCell<Option<Vec<(NodeId, Bytes)>>>,
 }
 
 /// The connections that wait for one listener.
@@ -93,6 +95,7 @@ impl SimNetwork {
             listeners: RefCell::default(),
             links: RefCell::default(),
             next_port: Cell::new(EPHEMERAL_PORT_FIRST),
+            sent: RefCell::default(),
         };
         SimNetwork { shared: Rc::new(shared) }
     }
@@ -100,6 +103,18 @@ impl SimNetwork {
     /// Changes what may go wrong from now on.
     pub fn set_plan(&self, plan: NetPlan) {
         self.shared.plan.set(plan);
+    }
+
+    /// Keeps every segment that is handed over for sending from now on, and so its memory: no later buffer can have its address.
+    pub fn keep_sent(&self) {
+        self.shared.sent.borrow_mut().get_or_insert_default();
+    }
+
+    /// Takes the segments that `node` has handed over, as they lay in its memory.
+    pub fn take_sent(&self, node: NodeId) -> Vec<Bytes> {
+        let mut kept = self.shared.sent.borrow_mut();
+        let sent = kept.iter_mut().flat_map(|kept| kept.extract_if(.., |(from, _)| *from == node));
+        sent.map(|(_, segment)| segment).collect()
     }
 
     /// Takes `node` off the network after its crash: its listeners are gone; each of its peers hears of it by a
@@ -274,6 +289,7 @@ impl SimSocket {
     pub(super) async fn write_rope(&self, rope: &mut VecDeque<Bytes>) -> Result<u64, SocketError> {
         let mut sent_bytes = 0;
         super::advance_rope(rope, 0);
+        self.end.link.keep(self.end.side, rope);
         while !rope.is_empty() {
             sent_bytes += poll_fn(|cx| self.end.link.poll_write(self.end.side, rope, cx)).await? as u64;
         }

@@ -1,5 +1,6 @@
 //! What administrators ask of a whole simulated broker: more partitions, fewer records, and how things stand.
 
+use super::configs::{ALL_BROKERS, alter};
 use super::requests::ask_all;
 use super::{check, check_with, producer_id};
 use hayate_net::error::ErrorCode;
@@ -15,11 +16,10 @@ use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, D
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    ListOffsetsRequest, describe_producers_request,
+    describe_producers_request,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::time::Duration;
@@ -148,21 +148,9 @@ async fn delete(
     outcomes.collect()
 }
 
-async fn earliest(client: &mut Client, topic: &Topic, partition: i32) -> i64 {
-    let asked = ListOffsetsPartition::default()
-        .with_partition_index(partition)
-        .with_timestamp(-2)
-        .with_current_leader_epoch(-1);
-    let asked = ListOffsetsTopic::default().with_name(name(&topic.name)).with_partitions(vec![asked]);
-    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
-    let response = client.ask(10, &request).await;
-    assert_eq!(checked(response.topics[0].partitions[0].error_code), Ok(()));
-    response.topics[0].partitions[0].offset
-}
-
 /// Partition 0 starts at 4, partition 1 is empty up to 10.
 async fn check_trimmed(client: &mut Client, topic: &Topic) {
-    assert_eq!((earliest(client, topic, 0).await, earliest(client, topic, 1).await), (4, 10));
+    assert_eq!((client.earliest(topic, 0).await, client.earliest(topic, 1).await), (4, 10));
     for (partition, offset) in [(0, 3), (0, 0), (1, 9)] {
         let refused = client.fetch(topic, &[(partition, offset)], 1, 0).await;
         let refused = checked(refused.responses[0].partitions[0].error_code);
@@ -201,6 +189,35 @@ fn deleted_records_stay_deleted_through_crashes_and_stops() {
         check_trimmed(&mut client, &topic).await;
         assert_eq!(client.produce(&topic, 1, &["next"]).await, Ok(10));
     });
+}
+
+#[test]
+fn records_of_many_partitions_are_deleted_by_one_checkpoint_a_shard() {
+    check_with(
+        2,
+        |_| {},
+        |bench| async move {
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = client.create_topic("wide", 40).await;
+            for partition in 0..40 {
+                client.produce(&topic, partition, &["old"]).await.unwrap();
+            }
+            let checkpoints = || bench.sim.counts().get("writing a checkpoint").copied().unwrap_or(0);
+            let before = checkpoints();
+            let all: Vec<_> = (0..40).map(|partition| (partition, -1)).collect();
+            let outcomes = delete(&mut client, &topic, &all).await;
+            assert!(outcomes.iter().all(|(_, outcome)| *outcome == Ok(1)), "{outcomes:?}");
+            assert_eq!(checkpoints() - before, 2);
+            drop(running);
+            bench.crash();
+            let _running = bench.start().await;
+            let mut client = bench.client().await;
+            for partition in 0..40 {
+                assert_eq!(client.earliest(&topic, partition).await, 1);
+            }
+        },
+    );
 }
 
 #[test]
@@ -366,6 +383,27 @@ async fn producers(client: &mut Client, topic: &Topic, partition: i32) -> Vec<(i
         (state.producer_id.0, state.producer_epoch, state.last_sequence, state.last_timestamp)
     };
     described.active_producers.iter().map(one).collect()
+}
+
+#[test]
+fn how_long_producers_are_remembered_changes_while_the_broker_runs() {
+    check(2, |bench| async move {
+        let running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("written", 1).await;
+        let id = producer_id(&mut client).await;
+        let batch = BatchBuilder::new().producer(ProducerId(id), 0, 0).record(T0, None, Some(b"x")).build();
+        client.produce_records(&topic, 0, batch).await.unwrap();
+        let passes = running[0].shard.options.retention_check_every * 2;
+        Rt::sim(bench.sim.node(CLIENT)).sleep(passes).await;
+        let mut client = bench.client().await;
+        assert_eq!(producers(&mut client, &topic, 0).await.len(), 1);
+        let shorter = [("producer.id.expiration.ms", Some("1000"))];
+        assert_eq!(alter(&mut client, ALL_BROKERS, &shorter).await, Ok(()));
+        Rt::sim(bench.sim.node(CLIENT)).sleep(passes).await;
+        let mut client = bench.client().await;
+        assert_eq!(producers(&mut client, &topic, 0).await, []);
+    });
 }
 
 #[test]

@@ -282,7 +282,7 @@ fn the_broker_says_what_it_speaks() {
         let response = client.ask(3, &request).await;
         assert_eq!(checked(response.error_code), Ok(()));
         let keys: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
-        assert_eq!(keys, [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 60, 61, 74, 75]);
+        assert_eq!(keys, [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 55, 57, 60, 61, 74, 75]);
         assert_eq!(response.api_keys[0].min_version, 0, "librdkafka needs it");
         let nameless = client.ask(3, &ApiVersionsRequest::default()).await;
         assert_eq!(checked(nameless.error_code), Err(ErrorCode::InvalidRequest));

@@ -144,6 +144,13 @@ impl Link {
         Poll::Ready(Ok(count))
     }
 
+    /// Keeps what `side` hands over, if the network is to.
+    pub(super) fn keep(&self, side: usize, rope: &VecDeque<Bytes>) {
+        if let Some(kept) = self.shared.sent.borrow_mut().as_mut() {
+            kept.extend(rope.iter().map(|segment| (self.nodes[side], segment.clone())));
+        }
+    }
+
     /// Draws what the plan lets go wrong at a write.
     fn misbehave(self: &Rc<Self>, side: usize) {
         let plan = self.shared.plan.get();
