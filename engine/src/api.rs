@@ -107,6 +107,11 @@ impl ApiSpec {
         table::api(self.key).expect("what is served is known")
     }
 
+    /// Whether it begins by waiting for its place in the order of its partitions, as long as a disk that takes nothing.
+    pub fn waits_for_a_place(&self) -> bool {
+        self.key == PRODUCE
+    }
+
     /// Bytes that a request of `frame_bytes` is charged for.
     pub fn memory_bytes(&self, frame_bytes: usize) -> usize {
         frame_bytes.saturating_mul(self.memory_factor).saturating_add(MEMORY_BASE_BYTES)

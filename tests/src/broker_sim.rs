@@ -132,8 +132,12 @@ impl Bench {
 
     /// A connected client.
     pub async fn client(&self) -> Client {
-        let rt = Rt::sim(self.sim.node(CLIENT));
-        let network = Network::sim(&self.network, &rt);
-        Client::new(network.connect(node_addr(BROKER, PORT)).await.expect("the broker listens"))
+        self.client_of(CLIENT, PORT).await
+    }
+
+    /// A client on this machine, connected to this port of the broker.
+    pub async fn client_of(&self, node: NodeId, port: u16) -> Client {
+        let network = Network::sim(&self.network, &Rt::sim(self.sim.node(node)));
+        Client::new(network.connect(node_addr(BROKER, port)).await.expect("the broker listens"))
     }
 }

@@ -256,6 +256,7 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_checked_by_its_type_all_the_same() {
+        let limits = ConnectionLimits::default();
         for (name, value, refusal) in [
             (
                 "num.io.threads",
@@ -273,9 +274,9 @@ mod tests {
                 "Invalid value -1 for configuration max.connections: Value must be at least 0",
             ),
         ] {
-            assert_eq!(check(&configs([(name, value)]), true), Err(refusal.to_owned()));
+            assert_eq!(check(&configs([(name, value)]), true, &limits), Err(refusal.to_owned()));
         }
-        assert_eq!(check(&configs([("num.io.threads", "9")]), true), Ok(()));
+        assert_eq!(check(&configs([("num.io.threads", "9")]), true, &limits), Ok(()));
     }
 
     #[test]

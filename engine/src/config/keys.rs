@@ -269,8 +269,8 @@ keys! {
         "Bytes of requests that are received and not yet answered, above which sockets are not read; 0 or less: what \
          memory.budget leaves.";
     "queued.max.requests" Int Some("500"), AtLeast(1),
-        "Requests that are received and have no place in their partitions' order yet, above which sockets are not read; each \
-         shard has its part.";
+        "Produce requests that are received and have no place in their partitions' order yet, above which no further one is \
+         begun; each shard has its part. Other requests never queue.";
     "shards" Int None, Between(1, 1024),
         "Hayate's own: pinned threads, each with its own partitions, in place of Kafka's thread pools. Default: one a core \
          that the process may use.";

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+/// The protocols that Kafka has.
+const PROTOCOL_NAMES: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
 /// One entry of `listeners` or `advertised.listeners`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -76,11 +79,10 @@ fn is_ipv6(host: &str) -> bool {
 /// # Errors
 /// An entry that is no `NAME:PROTOCOL`, or a protocol that does not exist.
 pub fn parse_protocols(text: &str) -> Result<BTreeMap<String, &'static str>, String> {
-    const KNOWN: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
     let entry = |word: &str| {
         let wrong = || format!("{word} is not of the form NAME:PROTOCOL");
         let (name, given) = word.rsplit_once(':').ok_or_else(wrong)?;
-        let protocol = KNOWN.into_iter().find(|known| known.eq_ignore_ascii_case(given.trim()));
+        let protocol = PROTOCOL_NAMES.into_iter().find(|known| known.eq_ignore_ascii_case(given.trim()));
         let unknown =
             || format!("Invalid security protocol `{given}` defined in listener.security.protocol.map");
         Ok((name.trim().to_ascii_uppercase(), protocol.ok_or_else(unknown)?))

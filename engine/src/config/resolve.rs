@@ -226,10 +226,11 @@ fn data_dir(values: &Values<'_>) -> Result<PathBuf, Wrong> {
 }
 
 fn plan(values: &Values<'_>) -> Result<Plan, Wrong> {
+    const PROTOCOLS: &str = "listener.security.protocol.map";
     listeners::plan(&Texts {
         listeners: values.text_or_empty("listeners"),
         advertised: values.text("advertised.listeners"),
-        protocols: values.text_or_empty("listener.security.protocol.map"),
+        protocols: values.text(PROTOCOLS).filter(|_| values.is_set(PROTOCOLS)),
         controllers: values.text_or_empty("controller.listener.names"),
         inter_broker: values.text("inter.broker.listener.name"),
     })

@@ -9,6 +9,7 @@ pub mod ledger;
 mod rate;
 
 use super::Shard;
+use super::connection::Connection;
 use crate::broker::BrokerOptions;
 use crate::config::connections::ConnectionLimits;
 use crate::metrics::{CloseCause, ShardMetrics};
@@ -17,12 +18,18 @@ use hayate_rt::mailbox::Publisher;
 use ledger::{Ledger, Verdict};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Connections that are closed before others get their turn.
+const STEP: usize = 64;
 
 /// The connections of a broker, shared by its shards.
 pub struct Admission {
     ledger: Mutex<Ledger>,
+    /// The listener whose connections never make room.
+    spared: Option<usize>,
     /// Acceptors that wait for room.
     waiting: AtomicUsize,
     /// There may be room.
@@ -48,8 +55,10 @@ impl Admission {
         let listeners = options.listeners.iter().map(|listener| listener.name.clone()).collect();
         let limits = options.connection_limits.clone();
         let signal = || Publisher::new(Arc::new(()));
+        let ledger = Ledger::new(listeners, options.inter_broker_listener.as_deref(), limits);
         Arc::new(Admission {
-            ledger: Mutex::new(Ledger::new(listeners, options.inter_broker_listener.as_deref(), limits)),
+            spared: ledger.spared(),
+            ledger: Mutex::new(ledger),
             waiting: AtomicUsize::new(0),
             freed: signal(),
             overfull: signal(),
@@ -90,10 +99,14 @@ impl Admission {
             metrics.accept_stalls.add(1);
             verdict = self.wait_for_room(listener, address).await;
         }
-        if let Verdict::TooManyFromAddress(number) = verdict {
-            metrics.connections_refused.add(1);
-            tracing::info!(%address, number, "connection refused: the address has max.connections.per.ip already");
-            return None;
+        match verdict {
+            Verdict::Admitted => {}
+            Verdict::TooManyFromAddress(number) => {
+                metrics.connections_refused.add(1);
+                tracing::debug!(%address, number, "connection refused: the address has max.connections.per.ip already");
+                return None;
+            }
+            Verdict::Full => return None,
         }
         if self.ledger().is_overfull() {
             self.overfull.publish(Arc::new(()));
@@ -167,27 +180,31 @@ pub async fn make_room(shard: &Shard) {
     let admission = shard.admission.clone();
     let overfull = admission.overfull.subscribe();
     while overfull.changed().await.is_ok() {
-        while close_idlest(shard, &admission) {}
+        for (count, connection) in idlest_first(shard, &admission).into_iter().enumerate() {
+            let seat = connection.seat();
+            if seat.is_given_up.get() {
+                continue;
+            }
+            if !admission.ledger().tell() {
+                break;
+            }
+            seat.was_told.set(true);
+            connection.close_because(CloseCause::Limit);
+            connection.abort();
+            if count % STEP == STEP - 1 {
+                shard.rt.yield_now().await;
+            }
+        }
     }
 }
 
-/// Tells one connection of this shard to make room, if one must; says whether.
-fn close_idlest(shard: &Shard, admission: &Admission) -> bool {
-    let all = shard.connections.all();
-    let mut ledger = admission.ledger();
-    let may_go = all.iter().filter(|connection| {
+/// The connections that may be told to make room, and were not told yet.
+fn idlest_first(shard: &Shard, admission: &Admission) -> Vec<Rc<Connection>> {
+    let mut all = shard.connections.all();
+    all.retain(|connection| {
         let seat = connection.seat();
-        !seat.was_told.get() && !seat.is_given_up.get() && ledger.may_be_told(seat.listener)
+        !seat.was_told.get() && Some(seat.listener) != admission.spared
     });
-    let Some(idlest) = may_go.min_by_key(|connection| connection.last_active()).cloned() else {
-        return false;
-    };
-    let must = ledger.tell();
-    drop(ledger);
-    if must {
-        idlest.seat().was_told.set(true);
-        idlest.close_because(CloseCause::Limit);
-        idlest.abort();
-    }
-    must
+    all.sort_by_key(|connection| connection.last_active());
+    all
 }

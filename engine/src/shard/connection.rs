@@ -439,7 +439,10 @@ impl Connection {
         let progress = Progress { api_key: spec.key, charge: None, read, begun: read, done: read };
         let ticket = self.open.borrow_mut().begin(frame_bytes, progress);
         let context = RequestContext::new(self.clone(), ticket, spec, &request);
-        let queued = self.shard.queued.acquire(1).await;
+        let queued = match spec.waits_for_a_place() {
+            true => Some(self.shard.queued.acquire(1).await),
+            false => None,
+        };
         let begun = Contained::new(api::begin(context, request.body)).await;
         drop(queued);
         let later = begun.map_err(End::from).and_then(|later| later.map_err(End::from));

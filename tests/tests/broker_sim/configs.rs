@@ -23,8 +23,8 @@ pub(super) type Change<'a> = (&'a str, Option<&'a str>);
 
 const BROKER: i8 = 4;
 const TOPIC: Resource = (2, "t");
-const THIS_BROKER: Resource = (BROKER, "1");
-const ALL_BROKERS: Resource = (BROKER, "");
+pub(super) const THIS_BROKER: Resource = (BROKER, "1");
+pub(super) const ALL_BROKERS: Resource = (BROKER, "");
 
 fn string(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())

@@ -3,7 +3,7 @@
 //! Listeners that `controller.listener.names` names are checked like the others and not opened: the controller runs in this
 //! process, and no other node comes to it. Rules and refusals: `KafkaConfig` and `SocketServerConfigs` of Kafka 4.2.
 
-use super::{Endpoint, parse_endpoint, parse_protocols, resolve, words};
+use super::{Endpoint, PROTOCOL_NAMES, parse_endpoint, parse_protocols, resolve, words};
 use crate::broker::{Advertised, ListenerOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,8 +20,8 @@ pub struct Texts<'a> {
     pub listeners: &'a str,
     /// `advertised.listeners`
     pub advertised: Option<&'a str>,
-    /// `listener.security.protocol.map`
-    pub protocols: &'a str,
+    /// `listener.security.protocol.map`; `None` for its default.
+    pub protocols: Option<&'a str>,
     /// `controller.listener.names`
     pub controllers: &'a str,
     /// `inter.broker.listener.name`
@@ -47,7 +47,7 @@ pub type Wrong = (&'static str, String);
 /// # Errors
 /// The first thing that is wrong.
 pub fn plan(texts: &Texts<'_>) -> Result<Plan, Wrong> {
-    let protocols = parse_protocols(texts.protocols).map_err(|reason| (PROTOCOLS, reason))?;
+    let protocols = protocols(texts).map_err(|reason| (PROTOCOLS, reason))?;
     let all = endpoints(LISTENERS, texts.listeners, &protocols)?;
     check_ports(&all, texts.listeners).map_err(|reason| (LISTENERS, reason))?;
     let told = match texts.advertised {
@@ -69,6 +69,19 @@ pub fn plan(texts: &Texts<'_>) -> Result<Plan, Wrong> {
     }
     let inter_broker = inter_broker(texts.inter_broker, &protocols, &listeners)?;
     Ok(Plan { listeners, unopened, inter_broker })
+}
+
+/// What each listener speaks: by default what its name says, and PLAINTEXT those of controllers.
+fn protocols(texts: &Texts<'_>) -> Result<BTreeMap<String, &'static str>, String> {
+    if let Some(text) = texts.protocols {
+        return parse_protocols(text);
+    }
+    let mut protocols: BTreeMap<String, &'static str> =
+        PROTOCOL_NAMES.iter().map(|name| ((*name).to_owned(), *name)).collect();
+    for controller in words(texts.controllers) {
+        protocols.entry(controller.to_ascii_uppercase()).or_insert("PLAINTEXT");
+    }
+    Ok(protocols)
 }
 
 /// The entries of a list of endpoints: none empty, each with a name of its own and a protocol.

@@ -310,7 +310,6 @@ fn answers(reply: &Reply) -> Vec<String> {
             .iter()
             .map(|result| result.error.as_ref().map_or_else(|| "ok".to_owned(), ApiError::to_string))
             .collect(),
-        Reply::UpdateFeatures(result) => vec![outcome(&result.clone().map(|()| ""))],
         Reply::RegisterBroker(result) => vec![outcome(result)],
         Reply::UnfenceBroker(result)
         | Reply::FenceBroker(result)

@@ -108,9 +108,9 @@ impl Ledger {
         self.total - self.leaving > self.limits.connections_max
     }
 
-    /// Whether connections of this listener may be told to make room.
-    pub fn may_be_told(&self, listener: usize) -> bool {
-        self.spared != Some(listener)
+    /// The listener whose connections never make room, and that accepts above `max.connections`.
+    pub fn spared(&self) -> Option<usize> {
+        self.spared
     }
 
     /// A connection is told to make room, if one must; says whether.
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!([ledger.admit(A, ip(1)), ledger.admit(A, ip(1))], [Verdict::Admitted, Verdict::Full]);
         assert!(!ledger.tell());
         assert_eq!(ledger.admit(B, ip(1)), Verdict::Admitted);
-        assert!(ledger.may_be_told(A) && !ledger.may_be_told(B));
+        assert_eq!(ledger.spared(), Some(B));
         assert_eq!([ledger.tell(), ledger.tell()], [true, false], "one for one");
         ledger.leave(A, ip(1), true);
         assert!(!ledger.is_overfull());

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 const MAP: &str = "A:PLAINTEXT,B:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,S:SASL_SSL";
 
 fn texts(listeners: &str) -> Texts<'_> {
-    Texts { listeners, protocols: MAP, controllers: "CONTROLLER", ..Texts::default() }
+    Texts { listeners, protocols: Some(MAP), controllers: "CONTROLLER", ..Texts::default() }
 }
 
 /// What is opened where, and what is told: `NAME address host:port`.
@@ -31,6 +31,7 @@ fn every_listener_for_clients_is_opened() {
     assert_eq!(opened(&shipped), [format!("PLAINTEXT {} this:9092", anywhere(9092))]);
     let unopened: Vec<String> = plan(&shipped).unwrap().unopened.iter().map(Endpoint::to_string).collect();
     assert_eq!(unopened, ["CONTROLLER://:9093"]);
+    assert_eq!(opened(&Texts { protocols: None, ..shipped }), opened(&shipped));
     let several = "PLAINTEXT://127.0.0.1:1,a://[::1]:2";
     assert_eq!(opened(&texts(several)), ["PLAINTEXT 127.0.0.1:1 127.0.0.1:1", "A [::1]:2 ::1:2"]);
     let told = Texts { advertised: Some("A://x:3,PLAINTEXT://[::2]:4"), ..texts(several) };
