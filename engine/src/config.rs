@@ -7,10 +7,11 @@
 //! both come in.
 
 pub mod dynamic;
+pub mod file;
 pub mod keys;
 mod known;
 pub mod listeners;
-mod nearest;
+pub(crate) mod nearest;
 pub mod properties;
 mod resolve;
 mod show;
