@@ -16,8 +16,10 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod fetch;
+mod get_telemetry_subscriptions;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_config_resources;
@@ -25,7 +27,9 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod push_telemetry;
 mod topics;
+mod update_features;
 
 pub use describe_configs::BrokerConfig;
 
@@ -51,7 +55,7 @@ pub type Later = Pin<Box<dyn Future<Output = Result<Answer, WireError>>>>;
 /// What a client must be allowed to do; held against ACLs where there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// Nothing: the request precedes any knowledge of the client.
+    /// Nothing: the request precedes any knowledge of the client, or a client tells of itself.
     Nothing,
     /// To see each topic named.
     DescribeTopic,
@@ -73,6 +77,8 @@ pub enum Permission {
     DescribeClusterConfigs,
     /// To see the cluster.
     DescribeCluster,
+    /// To change the cluster.
+    AlterCluster,
     /// To write to any topic, or to the cluster idempotently.
     WriteIdempotently,
 }
@@ -135,8 +141,12 @@ const ALTER_CONFIGS: i16 = 33;
 const DESCRIBE_LOG_DIRS: i16 = 35;
 const CREATE_PARTITIONS: i16 = 37;
 const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+const DESCRIBE_QUORUM: i16 = 55;
+const UPDATE_FEATURES: i16 = 57;
 const DESCRIBE_CLUSTER: i16 = 60;
 const DESCRIBE_PRODUCERS: i16 = 61;
+const GET_TELEMETRY_SUBSCRIPTIONS: i16 = 71;
+const PUSH_TELEMETRY: i16 = 72;
 const LIST_CONFIG_RESOURCES: i16 = 74;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
@@ -171,8 +181,12 @@ apis! {
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
     CREATE_PARTITIONS 0..=3 AlterTopic x 40;
     INCREMENTAL_ALTER_CONFIGS 0..=1 AlterConfigs x 32;
+    DESCRIBE_QUORUM 0..=2 DescribeCluster x 64;
+    UPDATE_FEATURES 0..=2 AlterCluster x 48;
     DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
     DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
+    GET_TELEMETRY_SUBSCRIPTIONS 0..=0 Nothing x 4;
+    PUSH_TELEMETRY 0..=0 Nothing x 1;
     LIST_CONFIG_RESOURCES 0..=1 DescribeClusterConfigs x 4;
     DESCRIBE_TOPIC_PARTITIONS 0..=0 DescribeTopic x 64;
 }
@@ -251,6 +265,12 @@ impl RequestContext {
         self.head.api_version
     }
 
+    /// The listener that the client came to: it is told where this one's others are.
+    fn listener(&self) -> &str {
+        let place = self.connection.seat().listener();
+        self.shard.options.listeners.get(place).map_or("", |listener| &listener.name)
+    }
+
     /// Counts an error code in the answer.
     fn count_error(&self, code: ErrorCode) {
         if !code.is_none() {
@@ -297,8 +317,12 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         DESCRIBE_LOG_DIRS => Box::pin(describe_log_dirs::serve(context, body)),
         CREATE_PARTITIONS => Box::pin(create_partitions::serve(context, body)),
         INCREMENTAL_ALTER_CONFIGS => Box::pin(incremental_alter_configs::serve(context, body)),
+        DESCRIBE_QUORUM => Box::pin(describe_quorum::serve(context, body)),
+        UPDATE_FEATURES => Box::pin(update_features::serve(context, body)),
         DESCRIBE_CLUSTER => done(describe_cluster::serve(&context, body)),
         DESCRIBE_PRODUCERS => Box::pin(describe_producers::serve(context, body)),
+        GET_TELEMETRY_SUBSCRIPTIONS => done(get_telemetry_subscriptions::serve(&context, body)),
+        PUSH_TELEMETRY => done(push_telemetry::serve(&context, body)),
         LIST_CONFIG_RESOURCES => done(list_config_resources::serve(&context, body)),
         DESCRIBE_TOPIC_PARTITIONS => done(describe_topic_partitions::serve(&context, body)),
         api_key => return Err(WireError::UnknownApiKey { api_key }),

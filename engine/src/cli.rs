@@ -6,6 +6,7 @@
 mod cluster;
 mod configs;
 mod consume;
+mod metadata;
 mod mistake;
 mod produce;
 mod server;
@@ -14,6 +15,7 @@ mod topics;
 pub use cluster::Connect;
 pub use configs::{Change, Configs, Entity, EntityKind};
 pub use consume::{Consume, Shown, Start};
+pub use metadata::{Handover, Heir};
 pub use mistake::UsageError;
 pub use produce::Produce;
 pub(crate) use produce::acks_of;
@@ -50,6 +52,8 @@ pub enum Command {
     Start(Sources),
     /// Print the settings.
     Config(Sources),
+    /// Make a folder this broker's or Kafka's.
+    Metadata(Handover, Sources),
     /// Print this text.
     Print(String),
     /// Topics of a cluster.
@@ -78,6 +82,7 @@ fn command() -> clap::Command {
         .args(server::arguments())
         .subcommand(server::start())
         .subcommand(server::config())
+        .subcommand(metadata::command())
         .subcommand(topics::command())
         .subcommand(produce::command())
         .subcommand(consume::command())
@@ -114,6 +119,10 @@ fn read(matches: &ArgMatches) -> Result<Command, UsageError> {
         None => Command::Start(server::read(matches)),
         Some(("start", matches)) => Command::Start(server::read(matches)),
         Some(("config", matches)) => Command::Config(server::read(matches)),
+        Some(("metadata", matches)) => {
+            let (handover, sources) = metadata::read(matches);
+            Command::Metadata(handover, sources)
+        }
         Some(("topics", matches)) => topics::read(matches),
         Some(("produce", matches)) => produce::read(matches)?,
         Some(("consume", matches)) => consume::read(matches)?,

@@ -5,7 +5,7 @@
 //! HTTP/1.1 (RFC 9112) as far as probes and scrapers speak it.
 
 mod loggers;
-mod request;
+pub mod request;
 
 use crate::logging::Loggers;
 use crate::metrics::{CONTENT_TYPE, Metrics, ProcessFigures};

@@ -15,3 +15,4 @@ pub mod preflight;
 pub mod process;
 pub mod purgatory;
 pub mod shard;
+pub mod telemetry;

@@ -7,7 +7,9 @@
 //! Design: KIP-500, KIP-595, KIP-630, KIP-631; Kafka's `metadata` module.
 
 pub mod controller;
+pub mod features;
 pub mod image;
+pub mod kafka;
 pub mod quorum;
 pub mod records;
 pub mod snapshot;

@@ -246,6 +246,14 @@ impl LogInner {
 }
 
 impl Log {
+    /// The readable part of each chunk, as it lies in memory: what a reader of appended bytes must be served from.
+    #[cfg(feature = "sim")]
+    pub fn chunk_bytes(&self) -> Vec<bytes::Bytes> {
+        let state = self.inner.state.borrow();
+        let chunks = state.chunks.iter().map(|cached| &cached.chunk);
+        chunks.map(|chunk| chunk.slice(chunk.valid_pos(), chunk.end_pos())).collect()
+    }
+
     /// Which partition this is.
     pub fn partition(&self) -> &TopicPartition {
         &self.inner.partition

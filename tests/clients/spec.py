@@ -67,6 +67,8 @@ class Spec:
         key = None if kind == 0 else b"" if kind == 1 else self._slice(pick(5, POOL_BYTES // 2), 1 + pick(6, 32))
         if "empty" in self.without:
             key, value = key or None, value or None
+        if "null-records" in self.without and key is None and value is None:
+            value = b""
         timestamp = 0 if "timestamps" in self.without else self.ts0 + index * 5 + pick(30, 2001) - 1000
         return key, value, self._headers(lambda k, n: pick(k, n, header_base)), timestamp
 
@@ -80,6 +82,16 @@ class Spec:
             start = pick(10 + 3 * j, POOL_BYTES // 2)
             value = None if size < 0 else bytes(b | 0x80 for b in self._slice(start, size))
             headers.append((HEADER_NAMES[pick(8 + 3 * j, 4)], value))
+        return self._said(headers)
+
+    def _said(self, headers):
+        """What a client without null header values, or without a list of them, can say of these."""
+        if "null-headers" in self.without:
+            headers = [(name, value or b"") for name, value in headers]
+        if "duplicate-headers" in self.without:
+            headers = list(dict(headers).items())
+        if "header-order" in self.without:
+            headers.sort(key=lambda header: header[0])
         return headers
 
 

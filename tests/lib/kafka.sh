@@ -33,31 +33,47 @@ kafka_java() {
     -Dlog4j2.configurationFile="$TESTS_DIR/lib/kafka/log4j2-tools.xml" -cp "$KAFKA_LIBS/*" "$@"
 }
 
-# tool NAME ARG…: a tool by the name of its script in Kafka's bin folder, without "kafka-" and ".sh".
-tool() {
-  local class name="$1"
-  shift
-  case "$name" in
-    topics) class=org.apache.kafka.tools.TopicCommand ;;
-    configs) class=kafka.admin.ConfigCommand ;;
-    console-producer) class=org.apache.kafka.tools.ConsoleProducer ;;
-    console-consumer) class=org.apache.kafka.tools.consumer.ConsoleConsumer ;;
-    producer-perf-test) class=org.apache.kafka.tools.ProducerPerformance ;;
-    consumer-perf-test) class=org.apache.kafka.tools.ConsumerPerformance ;;
-    e2e-latency) class=org.apache.kafka.tools.EndToEndLatency ;;
-    get-offsets) class=org.apache.kafka.tools.GetOffsetShell ;;
-    delete-records) class=org.apache.kafka.tools.DeleteRecordsCommand ;;
-    log-dirs) class=org.apache.kafka.tools.LogDirsCommand ;;
-    verifiable-producer) class=org.apache.kafka.tools.VerifiableProducer ;;
-    verifiable-consumer) class=org.apache.kafka.tools.VerifiableConsumer ;;
-    broker-api-versions) class=org.apache.kafka.tools.BrokerApiVersionsCommand ;;
-    consumer-groups) class=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand ;;
-    transactions) class=org.apache.kafka.tools.TransactionsCommand ;;
-    dump-log) class=kafka.tools.DumpLogSegments ;;
-    storage) class=kafka.tools.StorageTool ;;
-    *) echo "unknown tool: $name" >&2; return 2 ;;
+# tool_class NAME → the main class of a tool by the name of its script in Kafka's bin folder, without "kafka-" and ".sh".
+tool_class() {
+  local tools=org.apache.kafka.tools
+  case "$1" in
+    topics) echo $tools.TopicCommand ;;
+    configs) echo kafka.admin.ConfigCommand ;;
+    console-producer) echo $tools.ConsoleProducer ;;
+    console-consumer) echo $tools.consumer.ConsoleConsumer ;;
+    producer-perf-test) echo $tools.ProducerPerformance ;;
+    consumer-perf-test) echo $tools.ConsumerPerformance ;;
+    e2e-latency) echo $tools.EndToEndLatency ;;
+    get-offsets) echo $tools.GetOffsetShell ;;
+    delete-records) echo $tools.DeleteRecordsCommand ;;
+    log-dirs) echo $tools.LogDirsCommand ;;
+    metadata-quorum) echo $tools.MetadataQuorumCommand ;;
+    features) echo $tools.FeatureCommand ;;
+    cluster) echo $tools.ClusterTool ;;
+    client-metrics) echo $tools.ClientMetricsCommand ;;
+    replica-verification) echo $tools.ReplicaVerificationTool ;;
+    verifiable-producer) echo $tools.VerifiableProducer ;;
+    verifiable-consumer) echo $tools.VerifiableConsumer ;;
+    broker-api-versions) echo $tools.BrokerApiVersionsCommand ;;
+    consumer-groups) echo $tools.consumer.group.ConsumerGroupCommand ;;
+    transactions) echo $tools.TransactionsCommand ;;
+    dump-log) echo kafka.tools.DumpLogSegments ;;
+    storage) echo kafka.tools.StorageTool ;;
+    *) echo "unknown tool: $1" >&2; return 2 ;;
   esac
-  kafka_java "$class" "$@"
+}
+
+# tool NAME ARG…: runs a tool by that name.
+tool() {
+  local class
+  class="$(tool_class "$1")" || return
+  kafka_java "$class" "${@:2}"
+}
+
+# tools: the tools in one process, asked on standard input (tests/clients/java/Tools.java).
+tools() {
+  exec java $KAFKA_TOOL_HEAP -XX:+UseSerialGC -XX:TieredStopAtLevel="${KAFKA_TOOL_TIER:-1}" \
+    -Dlog4j2.configurationFile="$TESTS_DIR/lib/kafka/log4j2-tools.xml" -cp "$JAVA_DRIVER:$KAFKA_LIBS/*" Tools
 }
 
 # free_port → a port of 127.0.0.1 that nobody listens on, below the range the kernel gives to outgoing connections.
@@ -106,7 +122,7 @@ await_line() {
 
 # kafka_broker_start DIR [KEY=VALUE…] → bootstrap address. A fresh single-node broker with its files, log (out) and
 # pid in DIR; called again on the same DIR it starts the same broker on the same port. KAFKA_WRAP is put before
-# java (e.g. "taskset -c 0"); KAFKA_BROKER_HEAP sets its heap.
+# java (e.g. "taskset -c 0"); KAFKA_BROKER_HEAP sets its heap, KAFKA_FORMAT what else its folder is formatted with.
 kafka_broker_start() {
   local dir="$1" port
   shift
@@ -115,7 +131,7 @@ kafka_broker_start() {
   if [ ! -e "$dir/bootstrap" ]; then
     port="$(free_port)"
     kafka_properties "$dir" "$port" "$(free_port)" "$@" >"$dir/server.properties"
-    tool storage format --standalone -t "$(uuid22)" -c "$dir/server.properties" >"$dir/format" 2>&1 ||
+    tool storage format --standalone ${KAFKA_FORMAT:-} -t "$(uuid22)" -c "$dir/server.properties" >"$dir/format" 2>&1 ||
       { cat "$dir/format" >&2; return 1; }
     echo "127.0.0.1:$port" >"$dir/bootstrap"
   fi

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The Python clients: a virtual environment in the cache with the pinned packages of tests/clients/confluent.
+# The Python clients: a virtual environment in the cache with the pinned packages of tests/lib/python.
 # Source it for the functions, or run `python.sh FUNCTION ARG…`.
 
 . "$(dirname "${BASH_SOURCE[0]}")/cache.sh"
 
-PYTHON_REQUIREMENTS="$TESTS_DIR/clients/confluent/requirements.txt"
+PYTHON_REQUIREMENTS="$TESTS_DIR/lib/python/requirements.txt"
 PYTHON_VENV="$CACHE_DIR/python-$(cache_key "$PYTHON_REQUIREMENTS")"
 
 # The environment is made where it will stay, not moved there: its scripts hold their own path. Only the marker folder
@@ -25,9 +25,9 @@ python_run() {
   PYTHONDONTWRITEBYTECODE=1 exec "$PYTHON_VENV/venv/bin/python" "$@"
 }
 
-# confluent_driver BOOTSTRAP: the driver of tests/clients/confluent on this standard input and output.
-confluent_driver() {
-  python_run "$TESTS_DIR/clients/confluent/driver.py" "$@"
+# python_driver NAME BOOTSTRAP: the driver of tests/clients/NAME on this standard input and output.
+python_driver() {
+  python_run "$TESTS_DIR/clients/$1/driver.py" "${@:2}"
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

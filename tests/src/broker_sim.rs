@@ -6,7 +6,9 @@ mod rough;
 pub use client::{Client, Topic, checked, name, records_from, records_of, values};
 pub use rough::{MUST_REACH, run_seed};
 
-use hayate_engine::broker::{BrokerOptions, RunningShard, StartError, shard_parts, start_shard};
+use hayate_engine::broker::{
+    BrokerOptions, ListenerOptions, RunningShard, StartError, shard_parts, start_shard,
+};
 use hayate_engine::metrics::Metrics;
 use hayate_net::socket::Network;
 use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
@@ -47,8 +49,7 @@ impl Bench {
         let sim = Sim::new(seed);
         let addr = node_addr(BROKER, PORT);
         let mut options = BrokerOptions {
-            listen: addr,
-            advertised: (addr.ip().to_string(), PORT),
+            listeners: vec![ListenerOptions::new("PLAINTEXT", addr)],
             mailbox_credits: 1,
             ..BrokerOptions::new("/data")
         };

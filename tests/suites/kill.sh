@@ -9,7 +9,7 @@ case ${1:-} in
   *) echo "usage: tests/suites/kill.sh --ci|--full" >&2; exit 2 ;;
 esac
 . tests/lib/hayate.sh
-tests/lib/install
+tests/lib/install java confluent
 hayate_build
 work=$(mktemp -d)
 trap 'hayate_kill "$work" 2>/dev/null || true; rm -rf "$work"' EXIT

@@ -2,6 +2,8 @@
 
 #[path = "broker_sim/admin.rs"]
 mod admin;
+#[path = "broker_sim/cluster.rs"]
+mod cluster;
 #[path = "broker_sim/configs.rs"]
 mod configs;
 #[path = "broker_sim/loggers.rs"]
@@ -12,8 +14,12 @@ mod requests;
 mod slow;
 #[path = "broker_sim/snapshots.rs"]
 mod snapshots;
+#[path = "broker_sim/telemetry.rs"]
+mod telemetry;
 #[path = "broker_sim/topic_metrics.rs"]
 mod topic_metrics;
+#[path = "broker_sim/zero_copy.rs"]
+mod zero_copy;
 
 use bytes::Bytes;
 use hayate_engine::broker::BrokerOptions;

@@ -4,6 +4,8 @@
 //! A rule is a pure function from text to findings. Its module holds two kinds of test: the tree keeps the rule, and
 //! the rule catches a bad example. Text is scanned, not compiled: the suite takes a second.
 
+#[path = "tidy/compatibility.rs"]
+mod compatibility;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/lines.rs"]

@@ -1,13 +1,12 @@
 //! ApiVersions: what this broker serves (KIP-35, KIP-511, KIP-584).
 
 use super::RequestContext;
-use crate::broker::METADATA_VERSIONS;
-use crate::metadata::image::METADATA_VERSION;
+use crate::metadata::features::SUPPORTED;
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
 use hayate_net::wire::api_versions::{
-    Feature, is_valid_software_name, response, unsupported_version_response,
+    Features, SupportedFeature, is_valid_software_name, response, unsupported_version_response,
 };
 use hayate_net::wire::codec;
 use hayate_storage::mutants::Mutant;
@@ -27,15 +26,24 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
         let refused = ApiVersionsResponse::default().with_error_code(ErrorCode::InvalidRequest.code());
         return answer_in(context, version, &refused);
     }
+    if named {
+        context.connection.set_software(&request.client_software_name, &request.client_software_version);
+    }
     let view = context.shard.view();
-    let features = [Feature {
-        name: METADATA_VERSION.to_owned(),
-        level_min: METADATA_VERSIONS.0,
-        level_max: METADATA_VERSIONS.1,
-        level: view.image.feature_level(METADATA_VERSION),
-    }];
-    let epoch = view.image.position().offset.0;
-    answer_in(context, version, &response(version, context.shard.served.supported(), &features, epoch))
+    let supported: Vec<_> = SUPPORTED
+        .iter()
+        .map(|feature| SupportedFeature {
+            name: feature.name.to_owned(),
+            level_min: feature.level_min,
+            level_max: feature.level_max,
+        })
+        .collect();
+    let features = Features {
+        supported,
+        finalized: view.image.features().map(|(name, level)| (name.to_owned(), level)).collect(),
+        epoch: view.image.position().offset.0,
+    };
+    answer_in(context, version, &response(version, context.shard.served.supported(), &features))
 }
 
 fn answer_in(

@@ -19,9 +19,10 @@ use crate::metadata::records::MetadataRecord;
 use crate::partition::{PartitionSettings, topic_config};
 use crate::placement::{FILE_NAME, PartitionKey, Placement};
 use crate::shard::Shard;
-use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall};
+use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall, QuorumFigures};
 use crate::shard::settings::defaults_in;
 use crate::shard::view::ClusterView;
+use crate::telemetry;
 use hayate_rt::mailbox::{Call, Inbox, Publisher};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::{LeaderEpoch, Offset};
@@ -32,8 +33,6 @@ use snapshots::SnapshotSchedule;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Lowest and highest `metadata.version` whose records are understood (Kafka 3.3-IV3 to 4.2-IV1).
-pub const METADATA_VERSIONS: (i16, i16) = (7, 29);
 /// Commands that are decided together at most.
 const COMMANDS_MAX: usize = 256;
 
@@ -122,8 +121,9 @@ impl ControllerService {
         let options = self.options.clone();
         let controller = self.controller.as_mut()?;
         let defaults = defaults_in(controller.image(), options.node_id, &options.topic_defaults);
-        let check =
-            |resource: &ConfigResource, configs: &ConfigMap| check_configs(&defaults, resource, configs);
+        let check = |resource: &ConfigResource, configs: &ConfigMap| {
+            check_configs(&options, &defaults, resource, configs)
+        };
         let rules = Rules {
             num_partitions: options.num_partitions,
             default_replication_factor: options.default_replication_factor,
@@ -268,31 +268,51 @@ impl ControllerService {
         shard: &Rc<Shard>,
         calls: Vec<Call<ControlCall, ControlAnswer>>,
     ) -> Result<(), StartError> {
-        let commands: Vec<Command> = calls.iter().map(|call| self.command(&call.request)).collect();
-        let decided = self.execute(&commands).await?;
+        let commands: Vec<Command> = calls.iter().filter_map(|call| self.command(&call.request)).collect();
+        let mut decided = self.execute(&commands).await?.into_iter();
         let generation = self.publish().await?;
+        let quorum = self.quorum_figures();
+        let answers: Vec<ControlAnswer> = calls
+            .iter()
+            .map(|call| match call.request {
+                ControlCall::Quorum => quorum.map_or(ControlAnswer::Unavailable, ControlAnswer::Quorum),
+                ControlCall::Command(_) | ControlCall::ProducerIds => answer(decided.next().flatten()),
+            })
+            .collect();
         let shard = shard.clone();
         let answering = async move {
             for number in 0..shard.router.shards() {
                 let to = crate::placement::ShardId(number as u16);
                 shard.router.call(to, PartitionCall::Follow(generation)).await;
             }
-            for (call, reply) in calls.into_iter().zip(decided) {
-                call.reply.send(answer(reply));
+            for (call, answer) in calls.into_iter().zip(answers) {
+                call.reply.send(answer);
             }
         };
         self.rt.spawn(Queue::Coordination, answering).detach();
         Ok(())
     }
 
-    fn command(&self, call: &ControlCall) -> Command {
+    /// What there is to decide about a call.
+    fn command(&self, call: &ControlCall) -> Option<Command> {
         match call {
-            ControlCall::Command(command) => command.clone(),
-            ControlCall::ProducerIds => Command::AllocateProducerIds {
+            ControlCall::Command(command) => Some(command.clone()),
+            ControlCall::ProducerIds => Some(Command::AllocateProducerIds {
                 broker_id: self.options.node_id,
                 broker_epoch: self.broker_epoch,
-            },
+            }),
+            ControlCall::Quorum => None,
         }
+    }
+
+    /// The quorum as its leader sees it; `None` when this node does not lead.
+    fn quorum_figures(&self) -> Option<QuorumFigures> {
+        self.quorum.is_leader().then(|| QuorumFigures {
+            leader: self.quorum.id(),
+            epoch: self.quorum.epoch(),
+            high_watermark: self.image().position().offset.next(),
+            log_end: self.quorum.last_offset().next(),
+        })
     }
 }
 
@@ -314,6 +334,7 @@ fn log_refused(error: &ProposeError) {
 
 /// Whether a topic may have these configurations over `defaults`, or a broker.
 fn check_configs(
+    options: &BrokerOptions,
     defaults: &PartitionSettings,
     resource: &ConfigResource,
     configs: &ConfigMap,
@@ -322,9 +343,10 @@ fn check_configs(
         ConfigKind::Topic => topic_config::settings_of(configs, defaults)
             .map(|_| ())
             .map_err(|error| ApiError::new(ResponseError::InvalidConfig, error.to_string())),
-        ConfigKind::Broker => dynamic::check(configs, !resource.name.is_empty())
+        ConfigKind::Broker => dynamic::check(configs, !resource.name.is_empty(), &options.connection_limits)
             .map_err(|message| ApiError::new(ResponseError::InvalidRequest, message)),
-        ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group => {
+        ConfigKind::ClientMetrics => telemetry::check(&resource.name, configs),
+        ConfigKind::BrokerLogger | ConfigKind::Group => {
             let message = format!("Unknown resource type {}", resource.kind.number());
             Err(ApiError::new(ResponseError::InvalidRequest, message))
         }

@@ -38,6 +38,18 @@ fn starts_and_settings() {
 }
 
 #[test]
+fn folders_change_hands() {
+    for (line, to, dry_run) in
+        [("metadata import", Heir::Hayate, false), ("metadata export --dry-run", Heir::Kafka, true)]
+    {
+        let expected = Command::Metadata(Handover { to, dry_run }, Sources::default());
+        assert_eq!(read(line), Ok(expected), "{line}");
+    }
+    let from_file = Command::Metadata(Handover { to: Heir::Hayate, dry_run: false }, sources(Some("a"), &[]));
+    assert_eq!(read("metadata import --config a"), Ok(from_file));
+}
+
+#[test]
 fn texts_are_printed() {
     for line in ["-V", "--version", "start --version", "topics create -V"] {
         assert_eq!(read(line), Ok(Command::Print(format!("{}\n", version()))), "{line}");
@@ -163,6 +175,9 @@ fn mistakes_are_said_in_a_line() {
             "--exit-at-ned is not understood; is --exit-at-end meant?; see hayate consume --help",
         ),
         ("start now", "now is not understood; see hayate start --help"),
+        ("metadata", "one of import, export is missing; see hayate metadata --help"),
+        ("metadata eat", "eat is not understood; see hayate metadata --help"),
+        ("start --dry-run", "--dry-run is not understood; see hayate start --help"),
         ("--port 1", "--port is not understood; see hayate --help"),
         ("--config", "--config needs a value; see hayate --help"),
         ("--override a", "--override a is not of the form KEY=VALUE; see hayate --help"),

@@ -1,10 +1,16 @@
 //! The nearest known name to one that nobody knows.
 
+/// Slips of the pen in the longest names.
+const SLIPS_MAX: usize = 6;
+
 /// Of `names` the one nearest to `name`, if it is near enough to be a slip of the pen: at most a third of its letters
 /// inserted, dropped, exchanged or swapped with their neighbour.
 pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = names.map(|candidate| (distance(name, candidate), candidate)).min()?;
-    (near.0 <= (name.len() / 3).clamp(1, 6)).then_some(near.1)
+    let slips_max = (name.len() / 3).clamp(1, SLIPS_MAX);
+    // What is longer or shorter by more cannot be near: a name of any length costs no more than the longest known one.
+    let candidates = names.filter(|candidate| candidate.len().abs_diff(name.len()) <= slips_max);
+    let near = candidates.map(|candidate| (distance(name, candidate), candidate)).min()?;
+    (near.0 <= slips_max).then_some(near.1)
 }
 
 /// Optimal string alignment distance, in bytes.
@@ -53,5 +59,10 @@ mod tests {
         assert_eq!(find("log_retention_ms"), Some("log.retention.ms"));
         assert_eq!(find("my.own.plugin.setting"), None);
         assert_eq!(find(""), None);
+    }
+
+    #[test]
+    fn a_name_of_a_megabyte_is_compared_with_none() {
+        assert_eq!(nearest(&"x".repeat(1 << 20), ["num.partitions"; 500].into_iter()), None);
     }
 }

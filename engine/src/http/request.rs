@@ -13,7 +13,7 @@ const BODY_BYTES_MAX: usize = 4 << 10;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub enum Method {
     /// Show.
     Get,
     /// Show no body.
@@ -24,18 +24,18 @@ pub(super) enum Method {
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub struct Request {
     /// What is to be done.
-    pub(super) method: Method,
+    pub method: Method,
     /// Without the query.
-    pub(super) path: String,
+    pub path: String,
     /// Empty but for PUT.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RequestError {
+pub enum RequestError {
     /// It is no HTTP/1.
     Malformed,
     /// Only GET and HEAD are.
@@ -50,7 +50,7 @@ pub(super) enum RequestError {
 
 impl RequestError {
     /// The status line's end.
-    pub(super) fn status(self) -> &'static str {
+    pub fn status(self) -> &'static str {
         match self {
             RequestError::Malformed => "400 Bad Request",
             RequestError::Method => "405 Method Not Allowed\r\nAllow: GET, HEAD",
@@ -82,26 +82,26 @@ pub(super) fn read_request(
     deadline: MonoTime,
 ) -> io::Result<Result<Request, RequestError>> {
     let mut received = Vec::new();
-    let (end, begin) = loop {
-        if let Some(ends) = end_of_head(&received) {
-            break ends;
-        }
-        if received.len() > HEAD_BYTES_MAX {
-            return Ok(Err(RequestError::TooLarge));
+    loop {
+        if let Some(request) = examine(&received) {
+            return Ok(request);
         }
         read_more(stream, &mut received, deadline)?;
-    };
-    let mut body = received.split_off(begin);
-    let (mut request, body_bytes) = match parse(received.get(..end).unwrap_or_default()) {
-        Ok(parsed) => parsed,
-        Err(error) => return Ok(Err(error)),
-    };
-    while body.len() < body_bytes {
-        read_more(stream, &mut body, deadline)?;
     }
-    body.truncate(body_bytes);
-    request.body = body;
-    Ok(Ok(request))
+}
+
+/// The request that begins with what was `received`; `None` while more of it has to come.
+pub fn examine(received: &[u8]) -> Option<Result<Request, RequestError>> {
+    let Some((end, begin)) = end_of_head(received) else {
+        return (received.len() > HEAD_BYTES_MAX).then_some(Err(RequestError::TooLarge));
+    };
+    match parse(received.get(..end).unwrap_or_default()) {
+        Ok((request, body_bytes)) => {
+            let body = received.get(begin..begin + body_bytes)?.to_vec();
+            Some(Ok(Request { body, ..request }))
+        }
+        Err(error) => Some(Err(error)),
+    }
 }
 
 fn read_more(stream: &mut TcpStream, received: &mut Vec<u8>, deadline: MonoTime) -> io::Result<()> {

@@ -11,6 +11,7 @@ mod brokers;
 mod configs;
 mod create;
 mod delete;
+mod features;
 mod partitions;
 mod placement;
 
@@ -22,12 +23,14 @@ use kafka_protocol::ResponseError;
 use super::image::{
     BrokerEpoch, ConfigKind, ConfigMap, ConfigResource, MetadataImage, NodeId, Position, Replay,
 };
-use super::records::{FeatureLevelRecord, MetadataRecord, ProducerIdsRecord};
+use super::records::{MetadataRecord, ProducerIdsRecord};
 
 pub use brokers::Registration;
 pub use configs::{AlterConfigs, Alteration, AlteredConfigs, ConfigChange, ConfigOperation};
+pub use create::name_fault;
 pub use create::{CreateTopicResult, CreateTopics, CreatedTopic, NewTopic, PartitionAssignment};
 pub use delete::{DeletableTopic, DeleteTopicResult};
+pub use features::{UpdateFeatures, UpgradeType};
 pub use partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
 
 /// How many producer ids a broker takes at a time (Kafka's `ProducerIdsBlock`).
@@ -89,6 +92,8 @@ pub struct Rules<'a> {
 pub enum Command {
     /// Finalizes features, by name and level: the first records of a new cluster's log.
     FinalizeFeatures(Vec<(String, i16)>),
+    /// Changes the levels of features, as a client asks.
+    UpdateFeatures(UpdateFeatures),
     /// Creates topics.
     CreateTopics(CreateTopics),
     /// Deletes topics.
@@ -132,6 +137,8 @@ pub enum Command {
 pub enum Reply {
     /// Features are finalized.
     FinalizeFeatures,
+    /// Whether all levels were changed.
+    UpdateFeatures(Result<(), ApiError>),
     /// What became of each topic.
     CreateTopics(Vec<CreateTopicResult>),
     /// What became of each topic; or the whole command was refused.
@@ -213,7 +220,11 @@ impl Controller {
 #[must_use]
 pub fn decide(image: &MetadataImage, command: &Command, rules: &Rules<'_>) -> Decision {
     match command {
-        Command::FinalizeFeatures(features) => finalize_features(image, features),
+        Command::FinalizeFeatures(features) => features::finalize(image, features),
+        Command::UpdateFeatures(command) => {
+            let (records, reply) = features::update(image, command).unzip_records();
+            Decision::atomic(records, Reply::UpdateFeatures(reply))
+        }
         Command::CreateTopics(command) => create::decide(image, command, rules),
         Command::DeleteTopics(topics) => delete::decide(image, topics, rules),
         Command::CreatePartitions(command) => partitions::decide(image, command),
@@ -255,15 +266,6 @@ impl<T> UnzipRecords<T> for Outcome<T> {
             Err(error) => (Vec::new(), Err(error)),
         }
     }
-}
-
-fn finalize_features(image: &MetadataImage, features: &[(String, i16)]) -> Decision {
-    let records = features
-        .iter()
-        .filter(|(name, level)| image.feature_level(name) != *level)
-        .map(|(name, level)| FeatureLevelRecord { name: name.clone(), feature_level: *level }.into())
-        .collect();
-    Decision::atomic(records, Reply::FinalizeFeatures)
 }
 
 fn allocate_producer_ids(

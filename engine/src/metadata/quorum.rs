@@ -19,10 +19,9 @@ use raft::{Config, RawNode, StateRole};
 
 use super::image::NodeId;
 use super::records::{EncodeError, MetadataRecord};
-use entry::{decode_payload, encode_payload};
 use store::Store;
 
-pub use entry::{LogEntry, PayloadError};
+pub use entry::{LogEntry, PayloadError, decode_payload, encode_payload};
 pub use raft::eraftpb::Message as RaftMessage;
 pub use state::{HardState, LogStart, StateError};
 

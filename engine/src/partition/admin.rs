@@ -49,11 +49,15 @@ pub struct ActiveProducer {
 
 impl Partition {
     /// Deletes records from the log's start on, durably; returns where the log starts from then on. One that starts later
-    /// already stays as it is. After Kafka's `Partition.deleteRecordsOnLeader` and `UnifiedLog.maybeIncrementLogStartOffset`.
+    /// already stays as it is. They are gone with the call; of many partitions, all may be called before the first is
+    /// waited for. After Kafka's `Partition.deleteRecordsOnLeader` and `UnifiedLog.maybeIncrementLogStartOffset`.
     ///
     /// # Errors
     /// 44 for a topic that is compacted and nothing else, 1 for an offset that consumers may not see yet, 6 and 56.
-    pub async fn delete_records(&self, before: DeleteBefore) -> Result<Offset, ErrorCode> {
+    pub fn delete_records(
+        &self,
+        before: DeleteBefore,
+    ) -> Result<impl Future<Output = Result<Offset, ErrorCode>> + use<>, ErrorCode> {
         self.check_readable(None)?;
         let policy = self.settings().log.cleanup_policy;
         if policy.compact && !policy.delete {
@@ -69,8 +73,8 @@ impl Partition {
         }
         // What is durable when the call returns; by then another one may have moved it on.
         let start = self.log.offsets().start.max(to);
-        self.log.advance_start(to).await.map_err(|error| code_of(error.code()))?;
-        Ok(start)
+        let advancing = self.log.advance_start(to);
+        Ok(async move { advancing.await.map(|()| start).map_err(|error| code_of(error.code())) })
     }
 
     /// How large its log is, also of one that is offline.

@@ -4,6 +4,7 @@
 //! nobody; a handler of a coordinator call calls partitions only. That order is what keeps mailboxes free of deadlock.
 
 use crate::metadata::controller::{Command, Reply};
+use crate::metadata::image::NodeId;
 use crate::partition::judge::Judged;
 use crate::partition::{
     ActiveProducer, AppendFailure, DeleteBefore, Durability, FetchFrom, Isolation, LogSize, LookupTime,
@@ -231,6 +232,21 @@ pub enum ControlCall {
     Command(Command),
     /// A block of producer ids for the calling shard.
     ProducerIds,
+    /// How is the metadata quorum?
+    Quorum,
+}
+
+/// The metadata quorum, as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuorumFigures {
+    /// The leader.
+    pub leader: NodeId,
+    /// Its epoch: raft's term.
+    pub epoch: LeaderEpoch,
+    /// Behind the last record that is committed.
+    pub high_watermark: Offset,
+    /// Behind the last record.
+    pub log_end: Offset,
 }
 
 /// The answer to a coordinator call.
@@ -240,6 +256,8 @@ pub enum ControlAnswer {
     Replied(Reply),
     /// Ids from here on, [`crate::metadata::controller::PRODUCER_ID_BLOCK_LEN`] of them.
     ProducerIds(ProducerId),
+    /// The quorum as of now.
+    Quorum(QuorumFigures),
     /// Not decided: the controller is stopping or has lost its leadership. The client may ask again.
     Unavailable,
 }

@@ -332,10 +332,12 @@ impl Owner {
     }
 
     async fn delete_records(&self, parts: &[DeletePart]) -> Outcomes<Offset> {
+        let begin = |part: &DeletePart| self.find(part.key)?.delete_records(part.before);
+        let begun: Vec<_> = parts.iter().map(begin).collect();
         let mut outcomes = Vec::with_capacity(parts.len());
-        for part in parts {
-            outcomes.push(match self.find(part.key) {
-                Ok(partition) => partition.delete_records(part.before).await,
+        for deleting in begun {
+            outcomes.push(match deleting {
+                Ok(deleting) => deleting.await,
                 Err(code) => Err(code),
             });
         }

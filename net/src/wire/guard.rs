@@ -4,6 +4,7 @@
 //! upper bound of the decoded form's memory comes out. Allocates nothing. Knows the schemas' tables (`guard/`), generated
 //! from Kafka's message schemas by `guard/generate.py`, and nothing of what a message means.
 
+mod growth;
 mod requests;
 mod responses;
 pub mod sample;
@@ -123,6 +124,12 @@ pub(super) fn request_versions(api_key: i16) -> Option<Versions> {
 /// The first flexible version (KIP-482) of a request kind that can be decoded.
 pub(super) fn request_flexible_since(api_key: i16) -> Option<i16> {
     requests::message(api_key).map(|message| message.flexible_since).filter(|since| *since != schema::NEVER)
+}
+
+/// Heap bytes that a byte of a request's body may become when it is decoded, in any version; `None` without a schema. Unknown tags may take
+/// more: [`check`] counts what a body really takes.
+pub fn growth_max(api_key: i16) -> Option<u64> {
+    requests::message(api_key).map(growth::growth_max)
 }
 
 /// Checks a response's body, on the side that reads answers: the peer may be any cluster.

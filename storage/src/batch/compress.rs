@@ -43,6 +43,11 @@ const XERIAL_VERSION: i32 = 1;
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 /// No snappy element gives more than 64 bytes for 3, or for 2 of them when it copies from nearby (at most 11).
 const SNAPPY_RATIO_MAX: usize = 32;
+/// The magic number of an lz4 frame, then its flags.
+const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4D, 0x18];
+/// Of the flags: version 1, independent blocks, reserved bits clear; checksums and the content's size may be there or not.
+const LZ4_FLAGS_MASK: u8 = 0b1110_0011;
+const LZ4_FLAGS: u8 = 0b0110_0000;
 const GZIP_LEVEL_DEFAULT: u32 = 6;
 const ZSTD_LEVEL_DEFAULT: i32 = 3;
 const ZSTD_LEVEL_MIN: i32 = -131_072;
@@ -65,6 +70,15 @@ pub fn decompress(codec: Codec, packed: &[u8], cap_bytes: usize) -> Result<Vec<u
             drain(codec, decoder, cap_bytes)
         }
     }
+}
+
+/// Whether Kafka's Java clients know how the body is framed, as far as its first bytes tell: of lz4 they read frames of independent
+/// blocks only, though blocks that refer to earlier ones are good lz4 (their `Lz4BlockInputStream`).
+#[must_use]
+pub fn is_framed_for_kafka(codec: Codec, packed: &[u8]) -> bool {
+    let flags_at = LZ4_MAGIC.len();
+    let flags = packed.get(flags_at).filter(|_| packed.starts_with(&LZ4_MAGIC));
+    codec != Codec::Lz4 || flags.is_some_and(|flags| flags & LZ4_FLAGS_MASK == LZ4_FLAGS)
 }
 
 /// Reads a decoder to its end, or one byte beyond the cap.
@@ -202,6 +216,28 @@ mod tests {
                 let packed = compress(codec, Level::Default, &plain);
                 assert_eq!(decompress(codec, &packed, bytes), Ok(plain), "{codec:?} {bytes}");
             }
+        }
+    }
+
+    #[test]
+    fn lz4_of_dependent_blocks_is_not_kafkas() {
+        for codec in Codec::ALL {
+            assert!(
+                is_framed_for_kafka(codec, &compress(codec, Level::Default, &text(100_000))),
+                "{codec:?}"
+            );
+        }
+        let linked = FrameInfo::new().block_mode(BlockMode::Linked).block_size(BlockSize::Max64KB);
+        let mut encoder = FrameEncoder::with_frame_info(linked, Vec::new());
+        encoder.write_all(&text(100_000)).unwrap();
+        let linked = encoder.finish().unwrap();
+        assert_eq!(decompress(Codec::Lz4, &linked, MIB), Ok(text(100_000)), "good lz4 all the same");
+        assert!(!is_framed_for_kafka(Codec::Lz4, &linked));
+        for (bytes, known) in [("04224d1860", true), ("04224d187c", true), ("04224d18", false), ("", false)] {
+            assert_eq!(is_framed_for_kafka(Codec::Lz4, &unhex(bytes)), known, "{bytes}");
+        }
+        for bytes in ["04224d1861", "04224d18a0", "02214c1860"] {
+            assert!(!is_framed_for_kafka(Codec::Lz4, &unhex(bytes)), "{bytes}");
         }
     }
 

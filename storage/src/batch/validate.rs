@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::compress::Level;
+use super::compress::{Level, is_framed_for_kafka};
 use super::crc;
 use super::header::{
     ATTRIBUTES_AT, BatchHeader, CRC_AT, Codec, HEADER_BYTES, LENGTH_AT, LOG_OVERHEAD_BYTES, MAGIC, MAGIC_AT,
@@ -111,6 +111,8 @@ pub enum BatchError {
     Sequence(i32),
     /// A codec number that Kafka does not define.
     UnknownCodec(u8),
+    /// The records are compressed in a way that Kafka's own clients cannot read: lz4 of blocks that depend on each other.
+    Framing(Codec),
     /// zstd in a produce version that does not know it.
     ZstdTooEarly {
         produce_version: i16,
@@ -157,6 +159,7 @@ impl BatchError {
             | BatchError::CountMismatch { .. }
             | BatchError::Control
             | BatchError::Sequence(_)
+            | BatchError::Framing(_)
             | BatchError::NoKey { .. }
             | BatchError::Records(_) => INVALID_RECORD,
         }
@@ -209,6 +212,9 @@ pub fn validate(records: &[u8], rules: &ProduceRules, now_ms: i64) -> Result<Val
     let codec = header.codec().ok_or(BatchError::UnknownCodec(header.attributes.codec_id()))?;
     check_counts(&header)?;
     check_producer(&header)?;
+    if !is_framed_for_kafka(codec, batch.get(HEADER_BYTES..).unwrap_or_default()) {
+        return Err(BatchError::Framing(codec));
+    }
     let facts = if must_decode(&header, rules, now_ms) {
         check_records(batch, &header, rules, now_ms)?
     } else {
@@ -461,6 +467,21 @@ mod tests {
                     (TimestampType::LogAppendTime, NOW_MS + 9)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn lz4_that_kafkas_clients_cannot_read_is_refused() {
+        const FLAGS_AT: usize = HEADER_BYTES + 4;
+        let mut batch = sample(Codec::Lz4, 100);
+        assert!(validate(&batch, &ProduceRules::default(), NOW_MS).is_ok());
+        batch[FLAGS_AT] &= !0b10_0000;
+        let crc = crc::batch_crc(&batch);
+        batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+        for depth in [Depth::Header, Depth::Records] {
+            let refused = validate(&batch, &ProduceRules { depth, ..ProduceRules::default() }, NOW_MS);
+            assert_eq!(refused, Err(BatchError::Framing(Codec::Lz4)));
+            assert_eq!(refused.unwrap_err().code(), 87);
         }
     }
 

@@ -18,6 +18,7 @@ mod tests;
 pub(super) use ops::{Mount, SimFile};
 
 use super::{BLOCK_BYTES, DiskSpace, SECTOR_BYTES};
+use bytes::Bytes;
 use file::GarbageLottery;
 use hayate_rt::Rt;
 use hayate_rt::sim::{NodeId, Sim};
@@ -96,6 +97,8 @@ struct Device {
     generation: Cell<u64>,
     tickets: Cell<u64>,
     dsync_bytes_max: Cell<usize>,
+    /// The buffers that reads returned, once they are kept.
+    read: RefCell<Option<Vec<Bytes>>>,
 }
 
 impl SimDisk {
@@ -109,6 +112,7 @@ impl SimDisk {
             generation: Cell::new(0),
             tickets: Cell::new(0),
             dsync_bytes_max: Cell::new(DSYNC_BYTES_MAX_SIMULATED),
+            read: RefCell::default(),
         };
         SimDisk { device: Rc::new(device) }
     }
@@ -148,6 +152,16 @@ impl SimDisk {
     /// Changes how the disk misbehaves from now on.
     pub fn set_plan(&self, plan: FaultPlan) {
         *self.device.plan.borrow_mut() = plan;
+    }
+
+    /// Keeps every buffer that is read into from now on, and so its memory: no later buffer can have its address.
+    pub fn keep_read(&self) {
+        self.device.read.borrow_mut().get_or_insert_default();
+    }
+
+    /// Takes the buffers that were read into, whole blocks as the disk filled them.
+    pub fn take_read(&self) -> Vec<Bytes> {
+        self.device.read.borrow_mut().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Makes room, or takes it away; `None` for no limit.

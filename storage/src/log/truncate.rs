@@ -55,33 +55,47 @@ impl Log {
         cut.map(|()| Truncation { end: self.offsets().end, epoch })
     }
 
-    /// Moves the log's start up to `offset`, durably, and removes the segments that end before it.
+    /// Moves the log's start up to `offset`, durably, and removes the segments that end before it. The start moves with the call;
+    /// whoever moves those of many logs before waiting for the first has them all made durable at once.
     ///
     /// # Errors
     /// Those of the disk; the start has then moved, but may not be durable. The next call makes it so, whatever its offset.
-    pub async fn advance_start(&self, offset: Offset) -> Result<(), StorageError> {
-        let inner = &self.inner;
-        inner.check()?;
-        inner.shared.check_open()?;
-        let to = {
-            let mut state = inner.state.borrow_mut();
-            state.start = state.start.max(offset.min(state.end));
-            state.start
-        };
-        if to > inner.state.borrow().stored.start || inner.state.borrow().awaits_checkpoint() {
-            inner.shared.write_checkpoint().await?;
-            let mut state = inner.state.borrow_mut();
-            state.epochs_changed |= state.epochs.truncate_from_start(to);
-        }
-        // Also when the start stays: what was not accounted for at an earlier call may be by now.
-        if inner.state.borrow().expired() == 0 {
-            return Ok(());
-        }
-        inner.remove_expired_segments().await
+    pub fn advance_start(&self, offset: Offset) -> impl Future<Output = Result<(), StorageError>> + use<> {
+        let inner = self.inner.clone();
+        let moved = inner.move_start(offset);
+        async move { inner.settle_start(moved?).await }
     }
 }
 
 impl LogInner {
+    fn move_start(&self, offset: Offset) -> Result<Offset, StorageError> {
+        self.check()?;
+        self.shared.check_open()?;
+        let mut state = self.state.borrow_mut();
+        state.start = state.start.max(offset.min(state.end));
+        Ok(state.start)
+    }
+
+    /// Makes the start durable, unless a checkpoint that was written meanwhile has.
+    async fn settle_start(self: &Rc<Self>, to: Offset) -> Result<(), StorageError> {
+        let is_stored = {
+            let state = self.state.borrow();
+            to <= state.stored.start && !state.awaits_checkpoint()
+        };
+        if !is_stored {
+            self.shared.write_checkpoint().await?;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            state.epochs_changed |= state.epochs.truncate_from_start(to);
+        }
+        // Also when the start stays: what was not accounted for at an earlier call may be by now.
+        if self.state.borrow().expired() == 0 {
+            return Ok(());
+        }
+        self.remove_expired_segments().await
+    }
+
     /// The start of the batch that holds `offset`; `None` when the log ends at or before it.
     async fn boundary_before(self: &Rc<Self>, offset: Offset) -> Result<Option<Mark>, StorageError> {
         let (offset, end) = {
@@ -169,7 +183,7 @@ impl LogInner {
             let state = self.state.borrow();
             state.segments.iter().map(|segment| segment.base).filter(|base| *base <= mark.offset).collect()
         };
-        let (now_ms, expiration_ms) = (self.shared.rt.wall_ms(), self.shared.config.producer_expiration_ms);
+        let (now_ms, expiration_ms) = (self.shared.rt.wall_ms(), self.shared.producer_expiration_ms.get());
         let mut producers = ProducerState::new(expiration_ms);
         let mut from = bases.first().copied().unwrap_or(mark.offset);
         for base in bases.iter().rev() {
@@ -181,6 +195,8 @@ impl LogInner {
             }
         }
         self.replay_producers(&mut producers, from, mark.offset).await?;
+        // It may have changed meanwhile.
+        producers.set_expiration_ms(self.shared.producer_expiration_ms.get());
         Ok(producers)
     }
 

@@ -95,6 +95,11 @@ impl Checkpoint {
     }
 }
 
+/// Reads the bytes of a checkpoint and writes them again; `None` when they are damaged, cut or of another version.
+pub fn reread_checkpoint(bytes: &[u8]) -> Option<Vec<u8>> {
+    Checkpoint::decode(bytes).map(|checkpoint| checkpoint.encode())
+}
+
 fn encode_entry(bytes: &mut Vec<u8>, id: &LogId, entry: &Entry) {
     let topic = entry.partition.topic.as_bytes();
     let LogStart { start, high_watermark, end, producers } = &entry.start;

@@ -154,6 +154,11 @@ fn sealed<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], NotAHeader> {
     if crc32c::crc32c(&head[..N - 4]) == u32_at(head, N - 4) { Ok(head) } else { Err(NotAHeader) }
 }
 
+/// LSNs count from 1, and never get so far that the next one is none.
+fn check_lsn(lsn: u64) -> Result<(), NotAHeader> {
+    if lsn == 0 || lsn == u64::MAX { Err(NotAHeader) } else { Ok(()) }
+}
+
 fn seal<const N: usize>(mut head: [u8; N]) -> [u8; N] {
     let crc = crc32c::crc32c(&head[..N - 4]);
     put(&mut head, N - 4, &crc.to_le_bytes());
@@ -176,12 +181,13 @@ impl FileHeader {
     /// Reads a header from the start of `bytes`.
     ///
     /// # Errors
-    /// [`NotAHeader`] when it is short, of another version or damaged.
+    /// [`NotAHeader`] when it is short, of another version or damaged, or its LSN is none.
     pub fn decode(bytes: &[u8]) -> Result<FileHeader, NotAHeader> {
         let head: &[u8; FILE_HEADER_BYTES] = sealed(bytes)?;
         if head[..4] != FILE_MAGIC || u32_at(head, 4) != VERSION {
             return Err(NotAHeader);
         }
+        check_lsn(u64_at(head, 24))?;
         Ok(FileHeader {
             wal_id: u64_at(head, 8),
             sequence: u64_at(head, 16),
@@ -207,12 +213,13 @@ impl GroupHeader {
     /// Reads a header from the start of `bytes`.
     ///
     /// # Errors
-    /// [`NotAHeader`] when it is short or damaged.
+    /// [`NotAHeader`] when it is short or damaged, or its LSN is none.
     pub fn decode(bytes: &[u8]) -> Result<GroupHeader, NotAHeader> {
         let head: &[u8; GROUP_HEADER_BYTES] = sealed(bytes)?;
         if head[..4] != GROUP_MAGIC {
             return Err(NotAHeader);
         }
+        check_lsn(u64_at(head, 16))?;
         Ok(GroupHeader {
             body_bytes: u32_at(head, 4),
             wal_id: u64_at(head, 8),
@@ -290,12 +297,22 @@ mod tests {
         }
 
         #[test]
-        fn groups_and_files_round_trip(words in any::<(u64, u64, u64, u64, u32, u32)>()) {
-            let (wal_id, lsn, durable_lsn, file_bytes, body_bytes, frames) = words;
-            let group = GroupHeader { wal_id, lsn, durable_lsn, body_bytes, frames };
+        fn groups_and_files_round_trip(words in any::<(u64, u64, u64, u32, u32)>(), lsn in 1..u64::MAX) {
+            let (wal_id, other, file_bytes, body_bytes, frames) = words;
+            let group = GroupHeader { wal_id, lsn, durable_lsn: other, body_bytes, frames };
             prop_assert_eq!(GroupHeader::decode(&group.encode()), Ok(group));
-            let file = FileHeader { wal_id, sequence: lsn, first_lsn: durable_lsn, file_bytes };
+            let file = FileHeader { wal_id, sequence: other, first_lsn: lsn, file_bytes };
             prop_assert_eq!(FileHeader::decode(&file.encode()), Ok(file));
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_group_has_are_refused() {
+        for lsn in [0, u64::MAX] {
+            let group = GroupHeader { wal_id: 1, lsn, durable_lsn: 0, body_bytes: 0, frames: 0 };
+            assert_eq!(GroupHeader::decode(&group.encode()), Err(NotAHeader));
+            let file = FileHeader { wal_id: 1, sequence: 1, first_lsn: lsn, file_bytes: 0 };
+            assert_eq!(FileHeader::decode(&file.encode()), Err(NotAHeader));
         }
     }
 

@@ -139,7 +139,7 @@ fn missing_use(uses: &[Use<'_>], needed: Option<WalNeed>) -> Option<u64> {
         if header.sequence != expected {
             return Some(expected);
         }
-        expected += 1;
+        expected = expected.saturating_add(1);
     }
     uses.is_empty().then_some(expected)
 }

@@ -9,22 +9,22 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from spec import Hash, Spec, expect  # noqa: E402
 from load import Load  # noqa: E402
+from serve import create_words, serve  # noqa: E402
+from spec import Hash, Spec  # noqa: E402
 
 BOOTSTRAP = sys.argv[1]
 QUIET_SECONDS_MAX = 60
 
 
-def create(words):
-    topic, partitions, *configs = words.split()
-    config = dict(word.split("=", 1) for word in configs)
+def create(rest):
+    topic, partitions, configs = create_words(rest)
     admin = AdminClient({"bootstrap.servers": BOOTSTRAP, "log_level": 2})
-    for future in admin.create_topics([NewTopic(topic, int(partitions), 1, config=config)]).values():
+    for future in admin.create_topics([NewTopic(topic, partitions, 1, config=configs)]).values():
         future.result()
     # A broker may answer before its own metadata shows the topic; librdkafka takes that for a final answer.
     deadline = time.monotonic() + 30
-    while len(admin.list_topics(topic, timeout=30).topics[topic].partitions) < int(partitions):
+    while len(admin.list_topics(topic, timeout=30).topics[topic].partitions) < partitions:
         if time.monotonic() > deadline:
             raise TimeoutError("the metadata does not show %s" % topic)
     return "ok"
@@ -132,12 +132,5 @@ def check(spec):
     return "ok %d %d" % (sum(ends), acked)
 
 
-COMMANDS = {"create": create, "expect": lambda rest: expect(Spec(rest)), "produce": lambda rest: produce(Spec(rest)),
-            "read": lambda rest: read(Spec(rest)), "load": load, "check": lambda rest: check(Spec(rest))}
-
-for command_line in iter(sys.stdin.readline, ""):
-    command, _, rest_of_line = command_line.strip().partition(" ")
-    try:
-        print(COMMANDS[command](rest_of_line), flush=True)
-    except Exception as e:  # whatever went wrong is this command's answer
-        print("error", " ".join(repr(e).split()), flush=True)
+serve({"create": create, "produce": lambda rest: produce(Spec(rest)), "read": lambda rest: read(Spec(rest)), "load": load,
+       "check": lambda rest: check(Spec(rest))})

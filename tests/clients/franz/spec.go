@@ -105,6 +105,9 @@ func (s *spec) record(partition, index int) *kgo.Record {
 	if slices.Contains(s.without, "empty") {
 		r.Key, r.Value = nilIfEmpty(r.Key), nilIfEmpty(r.Value)
 	}
+	if slices.Contains(s.without, "null-records") && r.Key == nil && r.Value == nil {
+		r.Value = []byte{}
+	}
 	if s.withTimestamps {
 		r.Timestamp = time.UnixMilli(s.ts0 + int64(index)*5 + int64(pick(base, 30, 2001)) - 1000)
 	}
@@ -120,9 +123,30 @@ func (s *spec) headers(base uint64) []kgo.RecordHeader {
 			for b := range headers[j].Value {
 				headers[j].Value[b] |= 0x80
 			}
+		} else if slices.Contains(s.without, "null-headers") {
+			headers[j].Value = []byte{}
 		}
 	}
+	if slices.Contains(s.without, "duplicate-headers") {
+		headers = lastOfEachName(headers)
+	}
+	if slices.Contains(s.without, "header-order") {
+		slices.SortStableFunc(headers, func(a, b kgo.RecordHeader) int { return strings.Compare(a.Key, b.Key) })
+	}
 	return headers
+}
+
+func lastOfEachName(headers []kgo.RecordHeader) []kgo.RecordHeader {
+	var named []kgo.RecordHeader
+	for _, header := range headers {
+		at := slices.IndexFunc(named, func(h kgo.RecordHeader) bool { return h.Key == header.Key })
+		if at < 0 {
+			named = append(named, header)
+		} else {
+			named[at] = header
+		}
+	}
+	return named
 }
 
 func (s *spec) slice(start, length int) []byte {

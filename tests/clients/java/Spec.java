@@ -78,6 +78,7 @@ final class Spec {
         byte[] key = kind == 0 ? null : kind == 1 ? new byte[0] : slice(pick(base, 5, POOL / 2), 1 + pick(base, 6, 32));
         if (without.contains("empty") && kind == 1) key = null;
         if (without.contains("empty") && length == 0) value = null;
+        if (without.contains("null-records") && key == null && value == null) value = new byte[0];
         return new Rec(key, value, headers(headerBase), hasTimestamps() ? ts0 + index * 5 + pick(base, 30, 2001) - 1000 : 0);
     }
 
@@ -101,11 +102,19 @@ final class Spec {
         Header[] headers = new Header[HEADER_COUNTS[pick(base, 7, 4)]];
         for (int j = 0; j < headers.length; j++) {
             int size = pick(base, 9 + 3 * j, 18) - 1;
-            byte[] bytes = size < 0 ? null : slice(pick(base, 10 + 3 * j, POOL / 2), size);
+            byte[] bytes = size < 0 ? (without.contains("null-headers") ? new byte[0] : null) : slice(pick(base, 10 + 3 * j, POOL / 2), size);
             for (int b = 0; b < size; b++) bytes[b] |= (byte) 0x80;
             headers[j] = new RecordHeader(NAMES[pick(base, 8 + 3 * j, 4)], bytes);
         }
+        if (without.contains("duplicate-headers")) headers = lastOfEachName(headers);
+        if (without.contains("header-order")) Arrays.sort(headers, Comparator.comparing(Header::key));
         return headers;
+    }
+
+    private static Header[] lastOfEachName(Header[] headers) {
+        Map<String, Header> named = new LinkedHashMap<>();
+        for (Header header : headers) named.put(header.key(), header);
+        return named.values().toArray(new Header[0]);
     }
 
     private byte[] slice(int start, int length) {

@@ -11,7 +11,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from spec import Hash, Spec, expect  # noqa: E402
+from serve import serve  # noqa: E402
+from spec import Hash, Spec  # noqa: E402
 
 BOOTSTRAP = sys.argv[1]
 CANNOT_PRODUCE = {"timestamps", "empty", "row-headers"}
@@ -22,7 +23,10 @@ SECONDS_MAX = 300
 
 def kcat(arguments, **more):
     command = ["kcat", "-q", "-b", BOOTSTRAP, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, timeout=SECONDS_MAX, **more).stdout
+    done = subprocess.run(command, capture_output=True, timeout=SECONDS_MAX, **more)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.decode(errors="replace"))
+    return done.stdout
 
 
 def produce(spec):
@@ -71,15 +75,4 @@ def parse_headers(text):
     return [(name.decode(), None if value == b"NULL" else value) for name, value in pairs]
 
 
-COMMANDS = {"expect": expect, "produce": produce, "read": read}
-
-for command_line in iter(sys.stdin.readline, ""):
-    command, _, rest = command_line.strip().partition(" ")
-    try:
-        if command not in COMMANDS:
-            raise ValueError("unknown command " + command)
-        print(COMMANDS[command](Spec(rest)), flush=True)
-    except subprocess.CalledProcessError as e:
-        print("error", " ".join(e.stderr.decode(errors="replace").split()) or e, flush=True)
-    except Exception as e:  # whatever went wrong is this command's answer
-        print("error", " ".join(repr(e).split()), flush=True)
+serve({"produce": lambda rest: produce(Spec(rest)), "read": lambda rest: read(Spec(rest))})

@@ -8,14 +8,17 @@ use hayate_net::socket::Socket;
 use hayate_storage::batch::records::{Records, body};
 use hayate_storage::batch::scan::{BatchScan, Checksums};
 use hayate_storage::batch::{BatchBuilder, ScanEnd};
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest,
-    TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use std::collections::VecDeque;
@@ -237,6 +240,36 @@ impl Client {
         Some(self.try_receive().await?.decode::<R>().expect("a valid answer"))
     }
 
+    /// Deletes a partition's records before an offset, and says where it starts; `None` when the connection is lost and
+    /// nothing is known.
+    pub async fn try_delete_records(
+        &mut self,
+        topic: &Topic,
+        partition: i32,
+        before: i64,
+    ) -> Option<Result<i64, ErrorCode>> {
+        let partition = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(before);
+        let asked =
+            DeleteRecordsTopic::default().with_name(name(&topic.name)).with_partitions(vec![partition]);
+        let request = DeleteRecordsRequest::default().with_topics(vec![asked]).with_timeout_ms(30_000);
+        let response = self.try_ask(2, &request).await?;
+        let deleted = &response.topics[0].partitions[0];
+        Some(checked(deleted.error_code).map(|()| deleted.low_watermark))
+    }
+
+    /// Where a partition's log starts.
+    pub async fn earliest(&mut self, topic: &Topic, partition: i32) -> i64 {
+        let asked = ListOffsetsPartition::default()
+            .with_partition_index(partition)
+            .with_timestamp(-2)
+            .with_current_leader_epoch(-1);
+        let asked = ListOffsetsTopic::default().with_name(name(&topic.name)).with_partitions(vec![asked]);
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
+        let response = self.ask(10, &request).await;
+        assert_eq!(checked(response.topics[0].partitions[0].error_code), Ok(()));
+        response.topics[0].partitions[0].offset
+    }
+
     /// Creates a topic; `None` when the connection is lost and nothing is known.
     pub async fn try_create_topic(
         &mut self,
@@ -246,6 +279,15 @@ impl Client {
         let response = self.try_ask(7, &Self::create_request(topic, partitions)).await?;
         let created = &response.topics[0];
         Some(checked(created.error_code).map(|()| Topic { name: topic.to_owned(), id: created.topic_id }))
+    }
+
+    /// Gives a topic more partitions; `None` when the connection is lost and nothing is known.
+    pub async fn try_create_partitions(&mut self, topic: &str, count: i32) -> Option<Result<(), ErrorCode>> {
+        let growth =
+            CreatePartitionsTopic::default().with_name(name(topic)).with_count(count).with_assignments(None);
+        let request = CreatePartitionsRequest::default().with_topics(vec![growth]);
+        let response = self.try_ask(3, &request).await?;
+        Some(checked(response.results[0].error_code))
     }
 
     /// Deletes a topic; `None` when the connection is lost and nothing is known.

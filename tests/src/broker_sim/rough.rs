@@ -1,11 +1,13 @@
 //! One life of a broker: a rough network, a bad disk, crashes at any moment, and clients that go on through all of it. What was
 //! acknowledged stays, in order and once; what a consumer has seen neither changes nor goes away.
 
+mod deletions;
 mod topics;
 
 use super::client::{Client, Topic, values};
 use super::{Bench, CLIENT, HOUR};
 use crate::campaign::Outcome;
+use deletions::Deleted;
 use hayate_engine::broker::{BrokerOptions, RunningShard, StartError};
 use hayate_net::error::ErrorCode;
 use hayate_net::socket::Network;
@@ -14,6 +16,7 @@ use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::{BatchBuilder, ProducerId};
 use hayate_storage::disk::sim::FaultPlan;
 use hayate_storage::wal::WalConfig;
+use kafka_protocol::messages::FetchResponse;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -41,6 +44,8 @@ pub const MUST_REACH: &[&str] = &[
     "mailbox full",
     "fetch delayed",
     "duplicate answered",
+    "records deleted",
+    "topic grown",
     "fault net reset",
     "fault net half close",
     "fault net lost peer",
@@ -64,6 +69,8 @@ struct Ledger {
     acknowledged: Vec<(i64, String)>,
     /// Values by offset that a consumer has seen.
     seen: Vec<String>,
+    /// How much of it may be gone.
+    deleted: Deleted,
 }
 
 impl Ledger {
@@ -120,7 +127,7 @@ pub fn run_seed(seed: u64) -> Outcome {
         next_number: Rc::default(),
         topics: Rc::default(),
     };
-    let outcome = sim.run(HOUR, life.live(has_changing_topics(seed)));
+    let outcome = sim.run(HOUR, life.live(seed));
     sim.end();
     let broken = match outcome {
         Ok(()) => None,
@@ -131,6 +138,10 @@ pub fn run_seed(seed: u64) -> Outcome {
 
 fn has_changing_topics(seed: u64) -> bool {
     seed.is_multiple_of(2)
+}
+
+fn has_deletions(seed: u64) -> bool {
+    seed.is_multiple_of(3)
 }
 
 /// Sizes at which a short life meets what takes a real broker hours.
@@ -146,14 +157,17 @@ fn make_small(options: &mut BrokerOptions) {
 }
 
 impl Life {
-    async fn live(self, changing_topics: bool) {
+    async fn live(self, seed: u64) {
         let running = self.bench.start().await;
         let topic = self.bench.client().await.create_topic("rough", PARTITIONS as i32).await;
         self.bench.stop(running).await;
         self.bench.crash();
         self.start_clients(&topic);
-        if changing_topics {
+        if has_changing_topics(seed) {
             self.rt.spawn(Queue::Foreground, self.clone().change_topics()).detach();
+        }
+        if has_deletions(seed) {
+            self.rt.spawn(Queue::Foreground, self.clone().delete_records(topic.clone())).detach();
         }
         let plan = self.draw_plan();
         for _ in 0..3 + self.rt.random_below(2) {
@@ -256,7 +270,7 @@ impl Life {
     async fn connect(&self) -> Client {
         let network = Network::sim(&self.bench.network, &self.rt);
         loop {
-            match network.connect(self.bench.options.listen).await {
+            match network.connect(self.bench.options.listeners[0].listen).await {
                 Ok(socket) => return Client::new(socket),
                 Err(_) => self.rt.sleep(Duration::from_millis(20)).await,
             }
@@ -355,13 +369,13 @@ impl Life {
         }
     }
 
-    fn note_fetched(&self, partition: usize, from: usize, fetched: &kafka_protocol::messages::FetchResponse) {
-        let code = fetched.responses.iter().flat_map(|topic| &topic.partitions).map(|p| p.error_code).next();
-        match code.and_then(ErrorCode::from_code) {
+    fn note_fetched(&self, partition: usize, from: usize, fetched: &FetchResponse) {
+        match code_of(fetched) {
             Some(ErrorCode::None) => {
                 self.ledgers[partition].borrow_mut().note_seen(from, values(fetched, partition as i32));
             }
             Some(ErrorCode::KafkaStorageError | ErrorCode::NotLeaderOrFollower) | None => {}
+            Some(_) if self.is_deleted(partition, from, fetched) => {}
             Some(code) => panic!("a fetch of partition {partition} from {from} is answered with {code:?}"),
         }
     }
@@ -375,9 +389,13 @@ impl Life {
                 let ledger = ledger.borrow();
                 (ledger.acknowledged.len(), ledger.seen.len())
             };
-            let mut next = 0;
+            let mut next = self.find_start(&mut client, topic, partition).await;
             loop {
                 let fetched = client.fetch(topic, &[(partition as i32, next as i64)], 1, 0).await;
+                if self.is_deleted(partition, next, &fetched) {
+                    next = self.find_start(&mut client, topic, partition).await;
+                    continue;
+                }
                 let values = values(&fetched, partition as i32);
                 if values.is_empty() {
                     break;
@@ -393,6 +411,12 @@ impl Life {
         let in_order = numbers.seen.iter().enumerate().all(|(at, value)| *value == at.to_string());
         assert!(in_order, "each once and in order");
     }
+}
+
+/// How a fetch of one partition ended.
+fn code_of(fetched: &FetchResponse) -> Option<ErrorCode> {
+    let partition = fetched.responses.iter().flat_map(|topic| &topic.partitions).next()?;
+    ErrorCode::from_code(partition.error_code)
 }
 
 /// The same disk without faults, but what its sectors hold after a crash.

@@ -15,11 +15,10 @@ use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, D
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    ListOffsetsRequest, describe_producers_request,
+    describe_producers_request,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::time::Duration;
@@ -148,21 +147,9 @@ async fn delete(
     outcomes.collect()
 }
 
-async fn earliest(client: &mut Client, topic: &Topic, partition: i32) -> i64 {
-    let asked = ListOffsetsPartition::default()
-        .with_partition_index(partition)
-        .with_timestamp(-2)
-        .with_current_leader_epoch(-1);
-    let asked = ListOffsetsTopic::default().with_name(name(&topic.name)).with_partitions(vec![asked]);
-    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
-    let response = client.ask(10, &request).await;
-    assert_eq!(checked(response.topics[0].partitions[0].error_code), Ok(()));
-    response.topics[0].partitions[0].offset
-}
-
 /// Partition 0 starts at 4, partition 1 is empty up to 10.
 async fn check_trimmed(client: &mut Client, topic: &Topic) {
-    assert_eq!((earliest(client, topic, 0).await, earliest(client, topic, 1).await), (4, 10));
+    assert_eq!((client.earliest(topic, 0).await, client.earliest(topic, 1).await), (4, 10));
     for (partition, offset) in [(0, 3), (0, 0), (1, 9)] {
         let refused = client.fetch(topic, &[(partition, offset)], 1, 0).await;
         let refused = checked(refused.responses[0].partitions[0].error_code);
@@ -201,6 +188,35 @@ fn deleted_records_stay_deleted_through_crashes_and_stops() {
         check_trimmed(&mut client, &topic).await;
         assert_eq!(client.produce(&topic, 1, &["next"]).await, Ok(10));
     });
+}
+
+#[test]
+fn records_of_many_partitions_are_deleted_by_one_checkpoint_a_shard() {
+    check_with(
+        2,
+        |_| {},
+        |bench| async move {
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = client.create_topic("wide", 40).await;
+            for partition in 0..40 {
+                client.produce(&topic, partition, &["old"]).await.unwrap();
+            }
+            let checkpoints = || bench.sim.counts().get("writing a checkpoint").copied().unwrap_or(0);
+            let before = checkpoints();
+            let all: Vec<_> = (0..40).map(|partition| (partition, -1)).collect();
+            let outcomes = delete(&mut client, &topic, &all).await;
+            assert!(outcomes.iter().all(|(_, outcome)| *outcome == Ok(1)), "{outcomes:?}");
+            assert_eq!(checkpoints() - before, 2);
+            drop(running);
+            bench.crash();
+            let _running = bench.start().await;
+            let mut client = bench.client().await;
+            for partition in 0..40 {
+                assert_eq!(client.earliest(&topic, partition).await, 1);
+            }
+        },
+    );
 }
 
 #[test]

@@ -5,13 +5,15 @@ use crate::source::Source;
 use crate::tree::{File, Finding, assert_none, assert_one, tree};
 
 /// A crate of ours, by its folder, and the crates of ours that it may depend on.
-const KNOWS: [(&str, &[&str]); 7] = [
+const KNOWS: [(&str, &[&str]); 8] = [
     ("engine/rt", &[]),
     ("storage", &["hayate-rt"]),
     ("net", &["hayate-rt"]),
     ("engine", &["hayate-rt", "hayate-storage", "hayate-net", "hayate-connect"]),
     ("connect", &["hayate-rt", "hayate-net"]),
     ("perf", &["hayate-rt", "hayate-net"]),
+    // A foreign client: what it knows of the broker is its address.
+    ("tests/clients/rskafka", &[]),
     (
         "tests",
         &["hayate-rt", "hayate-storage", "hayate-net", "hayate-engine", "hayate-connect", "hayate-perf"],

@@ -1,6 +1,7 @@
 //! What comes from outside: every locked package is from crates.io, none is banned, each licence is one that
 //! deny.toml allows. The lists stand in deny.toml alone; cargo-deny, slow to build, reads them too at full size.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::tree::{Finding, assert_none, assert_one, root, tree};
@@ -31,6 +32,26 @@ fn locked(lock: &str) -> Vec<(&str, Option<&str>)> {
             (get("name = ").unwrap_or_default(), get("source = "))
         })
         .collect()
+}
+
+/// The registry's packages of a lock file, each as its name, version and checksum.
+fn pinned(lock: &str) -> BTreeSet<[&str; 3]> {
+    let packages = lock.split("[[package]]").skip(1).filter(|package| package.contains("\nsource = "));
+    packages
+        .map(|package| {
+            let get = |key: &str| package.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+            [get("name = "), get("version = "), get("checksum = ")]
+        })
+        .collect()
+}
+
+/// Packages of the fuzz workspace that the main one does not have so: they would be judged by nobody, and compiled twice.
+fn unlike_the_roots(fuzz: &str, root: &str) -> Vec<Finding> {
+    let (fuzz, root) = (pinned(fuzz), pinned(root));
+    let stranger = |[name, version, _]: &[&str; 3]| {
+        Finding::new("tests/fuzz/Cargo.lock", format!("{name} {version} is not in the root's"))
+    };
+    fuzz.difference(&root).map(stranger).collect()
 }
 
 /// Packages from anywhere but the default registry.
@@ -106,6 +127,18 @@ fn every_package_is_from_the_registry() {
     let lock = "[[package]]\nname = \"a\"\nsource = \"registry+https://x/crates.io-index\"\n\
                 [[package]]\nname = \"b\"\nsource = \"git+https://x/b\"\n[[package]]\nname = \"c\"\n";
     assert_one(foreign_sources(lock), "b is not");
+}
+
+#[test]
+fn what_fuzzing_stands_on_is_a_part_of_what_the_broker_does() {
+    let root = tree().text("Cargo.lock");
+    assert_none(unlike_the_roots(tree().text("tests/fuzz/Cargo.lock"), root));
+    let package = |version| {
+        format!(
+            "[[package]]\nname = \"a\"\nversion = \"{version}\"\nsource = \"registry\"\nchecksum = \"0\"\n"
+        )
+    };
+    assert_one(unlike_the_roots(&package("2"), &package("1")), "is not in the root's");
 }
 
 #[test]

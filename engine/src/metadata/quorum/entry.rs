@@ -70,7 +70,10 @@ impl fmt::Display for PayloadError {
 impl std::error::Error for PayloadError {}
 
 /// The payload of an entry with these records; empty without records.
-pub(super) fn encode_payload(records: &[Bytes]) -> Vec<u8> {
+///
+/// # Panics
+/// When they take 4 GiB: callers bound what they append.
+pub fn encode_payload(records: &[Bytes]) -> Vec<u8> {
     if records.is_empty() {
         return Vec::new();
     }
@@ -87,7 +90,10 @@ pub(super) fn encode_payload(records: &[Bytes]) -> Vec<u8> {
 }
 
 /// The records of a payload, as slices of it.
-pub(super) fn decode_payload(payload: &Bytes) -> Result<Vec<Bytes>, PayloadError> {
+///
+/// # Errors
+/// [`PayloadError`]: it is none that [`encode_payload`] gives.
+pub fn decode_payload(payload: &Bytes) -> Result<Vec<Bytes>, PayloadError> {
     if payload.is_empty() {
         return Ok(Vec::new());
     }

@@ -431,6 +431,9 @@ impl SimFile {
             Ok((buf.into_bytes(), available))
         });
         let (bytes, available) = read.await.map_err(|errno| self.error("read", errno))?;
+        if let Some(kept) = self.mount.device.read.borrow_mut().as_mut() {
+            kept.push(bytes.clone());
+        }
         let skipped = (pos - start) as usize;
         let end = (skipped + len).min(available);
         Ok(bytes.slice(skipped.min(end)..end))
