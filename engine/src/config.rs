@@ -8,10 +8,11 @@
 
 pub mod connections;
 pub mod dynamic;
+pub mod file;
 pub mod keys;
 mod known;
 pub mod listeners;
-mod nearest;
+pub(crate) mod nearest;
 pub mod properties;
 mod resolve;
 mod show;

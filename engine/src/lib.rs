@@ -3,6 +3,7 @@
 pub mod api;
 pub mod broker;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod http;
 pub mod logging;

@@ -8,8 +8,9 @@ mod folder;
 use crate::broker::{
     Advertised, ListenerOptions, RunningShard, ShardParts, StopProgress, shard_parts, start_shard,
 };
-use crate::cli::{self, Command, Sources};
-use crate::config::{Config, Given, Origin, properties};
+use crate::cli::{self, Command, Connect, Sources};
+use crate::commands::{self, CommandError, Task};
+use crate::config::{Config, Given, Origin, file};
 use crate::http::{self, Pages, Phase, PhaseCell};
 use crate::logging::{self, Logging};
 use crate::metrics::{Metrics, ShardMetrics, sample};
@@ -45,13 +46,15 @@ const EVENTS_MAX: usize = 4096;
 
 /// Does what the arguments behind the program's name say, to the end of the process; gives its exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let done = match cli::parse(arguments) {
-        Ok(Command::Help) => print(cli::HELP),
-        Ok(Command::Version) => print(&format!("{}\n", cli::version())),
+        Ok(Command::Print(text)) => print(&text),
         Ok(Command::Config(sources)) => show_config(&sources),
         Ok(Command::Start(sources)) => start(&sources),
         Ok(Command::Metadata(handover, sources)) => folder::hand_over(handover, &sources),
+        Ok(Command::Topics(connect, asked)) => talk(&connect, Task::Topics(asked)),
+        Ok(Command::Produce(connect, asked)) => talk(&connect, Task::Produce(asked)),
+        Ok(Command::Consume(connect, asked)) => talk(&connect, Task::Consume(asked)),
+        Ok(Command::Configs(connect, asked)) => talk(&connect, Task::Configs(asked)),
         Err(error) => Err(Failure::usage(error)),
     };
     match done {
@@ -79,6 +82,17 @@ impl Failure {
     fn failed(error: impl ToString) -> Failure {
         Failure { lines: vec![error.to_string()], code: EXIT_FAILED }
     }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Failure {
+        Failure { lines: error.lines(), code: if error.is_mistake() { EXIT_USAGE } else { EXIT_FAILED } }
+    }
+}
+
+/// Does what needs a cluster.
+fn talk(connect: &Connect, task: Task) -> Result<(), Failure> {
+    Ok(commands::run(connect, &task)?)
 }
 
 /// Prints to standard output; whoever closed it does not want to know.
@@ -119,13 +133,7 @@ fn resolve(given: &[Given], system: &System) -> Result<Config, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<Given>, Failure> {
-    let unreadable = |cause: String| Failure::usage(format!("--config {}: {cause}", path.display()));
-    let bytes = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-    if bytes > properties::FILE_BYTES_MAX as u64 {
-        return Err(unreadable(format!("{bytes} bytes are no configuration")));
-    }
-    let text = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    let properties = properties::parse(&text).map_err(|error| unreadable(error.to_string()))?;
+    let properties = file::read(path).map_err(|reason| Failure::usage(format!("--config {reason}")))?;
     let path = Arc::new(path.to_path_buf());
     let given = properties.into_iter().map(|property| Given {
         key: property.key,
