@@ -146,8 +146,7 @@ pub async fn start_shard(
     follower.apply(&view).await;
     let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
-    let shard =
-        Shard::new(rt.clone(), options.clone(), network, owner, router, control, parts.admission, metrics);
+    let shard = Shard::new(rt.clone(), options.clone(), network, router, control, parts.admission, metrics);
     let receiving = shard.clone().receive(parts.partitions.inbox);
     rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
     let appending = shard.clone().receive_appends(parts.appends.inbox);

@@ -138,13 +138,12 @@ impl Shard {
         rt: Rt,
         options: Arc<BrokerOptions>,
         network: Network,
-        owner: Rc<Owner>,
         router: Router,
         control: Caller<ControlCall, ControlAnswer>,
         admission: Arc<Admission>,
         metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
-        let shards = router.shards();
+        let (owner, shards) = (router.own().clone(), router.shards());
         let answers = Pool::new(options.answer_bytes_per_shard(shards));
         let pinned = RefCell::new(Pool::take(&answers, 0));
         network.watch_pins(Rc::new(move |bytes| pinned.borrow_mut().correct(bytes)));
