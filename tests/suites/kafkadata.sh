@@ -10,7 +10,7 @@ case ${1:-} in
   *) echo "usage: tests/suites/kafkadata.sh --ci|--full" >&2; exit 2 ;;
 esac
 . tests/lib/hayate.sh
-tests/lib/install
+tests/lib/install kafka java confluent franz kcat
 hayate_build
 export KAFKA_TOOL_TIER=1
 work=$(mktemp -d)
@@ -71,7 +71,7 @@ node=$work/node
 new_node "$node"
 bootstrap=$(cat "$node/bootstrap")
 echo "== produced into Kafka by every client"
-tests/clients/run "$bootstrap" "$size" --phase produce --state "$work/state" --no-tools
+tests/clients/run "$bootstrap" "$size" --clients java,confluent,franz,kcat --phase produce --state "$work/state" --no-tools
 tool topics --bootstrap-server "$bootstrap" --create --topic compacted --partitions 2 \
   --config cleanup.policy=compact --config segment.bytes=1048576 --config retention.ms=-1
 tool topics --bootstrap-server "$bootstrap" --create --topic gone --partitions 2
@@ -89,7 +89,7 @@ hand_over "$node" import
 start_hayate "$node"
 described "$node" >"$work/hayate"
 same "$work/kafka" "$work/hayate" "Kafka's topics here"
-tests/clients/run "$bootstrap" "$size" --phase read --state "$work/state" --no-tools
+tests/clients/run "$bootstrap" "$size" --clients java,confluent,franz,kcat --phase read --state "$work/state" --no-tools
 
 echo "== Kafka, started here without having been left the folder, ends, and nothing is lost"
 hayate_stop "$node"
@@ -106,7 +106,7 @@ hand_over "$node" export
 start_kafka "$node"
 described "$node" >"$work/again"
 same "$work/kafka" "$work/again" "back with Kafka"
-tests/clients/run "$bootstrap" "$size" --phase read --state "$work/state" --no-tools
+tests/clients/run "$bootstrap" "$size" --clients java,confluent,franz,kcat --phase read --state "$work/state" --no-tools
 kafka_broker_stop "$node"
 
 echo "== idempotent producers through kill -9 of both, and from one to the other and back"
