@@ -99,7 +99,7 @@ pub struct ApiSpec {
 }
 
 /// Bytes that any request takes besides its frame.
-const MEMORY_BASE_BYTES: usize = 512;
+const MEMORY_BASE_BYTES: usize = 1024;
 
 impl ApiSpec {
     /// The kind as the wire knows it.
@@ -115,6 +115,12 @@ impl ApiSpec {
     /// Bytes that a request of `frame_bytes` is charged for.
     pub fn memory_bytes(&self, frame_bytes: usize) -> usize {
         frame_bytes.saturating_mul(self.memory_factor).saturating_add(MEMORY_BASE_BYTES)
+    }
+
+    /// Heap bytes that the decoded form of a body may take: what it was charged for beside itself, so that no peer gets more than it was
+    /// charged for. Bodies as clients send them stay far below.
+    fn decoded_bytes_max(&self, body_bytes: usize) -> u64 {
+        self.memory_bytes(body_bytes).saturating_sub(body_bytes) as u64
     }
 
     /// Refuses frames that are larger than the kind needs, or than the listener takes.
@@ -172,16 +178,16 @@ macro_rules! apis {
 
 apis! {
     PRODUCE 3..=13 WriteTopic x 1;
-    FETCH 4..=18 ReadTopic x 8;
-    LIST_OFFSETS 1..=10 DescribeTopic x 8;
-    METADATA 0..=13 DescribeTopic x 8;
+    FETCH 4..=18 ReadTopic x 16;
+    LIST_OFFSETS 1..=10 DescribeTopic x 64;
+    METADATA 0..=13 DescribeTopic x 40;
     API_VERSIONS 0..=4 Nothing x 4;
-    CREATE_TOPICS 2..=7 CreateTopic x 16;
-    DELETE_TOPICS 1..=6 DeleteTopic x 8;
+    CREATE_TOPICS 2..=7 CreateTopic x 64;
+    DELETE_TOPICS 1..=6 DeleteTopic x 40;
     DELETE_RECORDS 0..=2 DeleteTopic x 32;
     INIT_PRODUCER_ID 0..=5 WriteIdempotently x 4;
-    OFFSET_FOR_LEADER_EPOCH 2..=4 DescribeTopic x 8;
-    DESCRIBE_CONFIGS 1..=4 DescribeConfigs x 16;
+    OFFSET_FOR_LEADER_EPOCH 2..=4 DescribeTopic x 64;
+    DESCRIBE_CONFIGS 1..=4 DescribeConfigs x 40;
     ALTER_CONFIGS 0..=2 AlterConfigs x 32;
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
     CREATE_PARTITIONS 0..=3 AlterTopic x 40;
@@ -289,7 +295,8 @@ impl RequestContext {
     }
 
     fn decode<T: Decodable>(&self, body: Bytes) -> Result<T, WireError> {
-        codec::decode_body(self.head.api_key, self.head.api_version, body)
+        let decoded_bytes_max = self.spec.decoded_bytes_max(body.len());
+        codec::decode_body(self.head.api_key, self.head.api_version, body, decoded_bytes_max)
     }
 
     fn answer<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Answer, WireError> {
@@ -377,6 +384,38 @@ mod tests {
         assert!(matches!(spec_of(head(-1, 0)), Err(WireError::UnknownApiKey { .. })));
         assert!(matches!(spec_of(head(PRODUCE, 2)), Err(WireError::UnsupportedVersion { .. })));
         assert!(spec_of(head(API_VERSIONS, 99)).is_ok());
+    }
+
+    #[test]
+    fn the_densest_body_of_a_kind_is_charged_for() {
+        // Produce and fetch requests are charged for what clients send: the first is records, and the second is held while it waits.
+        for spec in SERVED.iter().filter(|spec| !matches!(spec.key, PRODUCE | FETCH)) {
+            let growth_max = hayate_net::wire::guard::growth_max(spec.key).expect("served");
+            assert!(spec.memory_factor as u64 > growth_max, "{} may grow {growth_max}-fold", spec.api().name);
+        }
+    }
+
+    #[test]
+    fn the_densest_fetch_that_a_client_sends_is_read() {
+        use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+        use kafka_protocol::messages::{FetchRequest, TopicName};
+        let spec = SERVED.iter().find(|spec| spec.key == FETCH).expect("served");
+        let name = || TopicName(text("t"));
+        let fetched =
+            |_| FetchTopic::default().with_topic(name()).with_partitions(vec![FetchPartition::default()]);
+        let forgotten = |_| ForgottenTopic::default().with_topic(name()).with_partitions(vec![0]);
+        for (version, count) in (7..=12).flat_map(|version| [1, 10, 1000].map(|count| (version, count))) {
+            for of_each in [(count, 0), (0, count), (count, count)] {
+                let request = FetchRequest::default()
+                    .with_topics((0..of_each.0).map(fetched).collect())
+                    .with_forgotten_topics_data((0..of_each.1).map(forgotten).collect());
+                let mut body = bytes::BytesMut::new();
+                request.encode(&mut body, version).expect("encodable");
+                let limit = spec.decoded_bytes_max(body.len());
+                let read: Result<FetchRequest, _> = codec::decode_body(FETCH, version, body.freeze(), limit);
+                assert!(read.is_ok(), "version {version}, {of_each:?} topics: {read:?}");
+            }
+        }
     }
 
     #[test]

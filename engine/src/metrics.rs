@@ -58,6 +58,8 @@ impl CopyPath {
 pub enum ProtocolError {
     /// A frame with a negative length, or one above `socket.request.max.bytes` or what its kind may have.
     FrameSize,
+    /// A client that begins to speak TLS, on a listener without.
+    Tls,
     /// A request header that does not parse.
     Header,
     /// An API key that does not exist or is not served.
@@ -74,8 +76,9 @@ pub enum ProtocolError {
 
 impl ProtocolError {
     /// All of them, in the order of their numbers.
-    pub const ALL: [ProtocolError; 7] = [
+    pub const ALL: [ProtocolError; 8] = [
         ProtocolError::FrameSize,
+        ProtocolError::Tls,
         ProtocolError::Header,
         ProtocolError::UnknownApi,
         ProtocolError::UnsupportedVersion,
@@ -88,6 +91,7 @@ impl ProtocolError {
     pub const fn name(self) -> &'static str {
         match self {
             ProtocolError::FrameSize => "frame_size",
+            ProtocolError::Tls => "tls",
             ProtocolError::Header => "header",
             ProtocolError::UnknownApi => "unknown_api",
             ProtocolError::UnsupportedVersion => "unsupported_version",
@@ -246,6 +250,11 @@ impl ShardMetrics {
     /// A peer broke the protocol.
     pub fn protocol_error(&self, kind: ProtocolError) {
         self.protocol_errors[kind as usize].add(1);
+    }
+
+    /// What peers did wrong in this way.
+    pub fn protocol_errors(&self, kind: ProtocolError) -> u64 {
+        self.protocol_errors[kind as usize].get()
     }
 
     /// A connection that was counted as opened ended.

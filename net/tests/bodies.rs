@@ -433,7 +433,7 @@ fn fetch_requests_pass_the_guard_and_the_crate() {
         for seed in 0..SEEDS {
             let body = sample_body(1, version, seed);
             let theirs = messages::FetchRequest::decode(&mut body.clone(), version).expect("valid");
-            assert_eq!(fetch::parse(version, body).expect("valid"), theirs);
+            assert_eq!(fetch::parse(version, body, u64::MAX).expect("valid"), theirs);
         }
     }
 }

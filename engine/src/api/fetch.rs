@@ -31,7 +31,8 @@ type Target = Result<(Route, FetchPart), ErrorCode>;
 
 /// Settles the session, in the order of the connection; the fetch itself comes later.
 pub(super) fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
-    let request = parse(context.version(), body)?;
+    let decoded_bytes_max = context.spec.decoded_bytes_max(body.len());
+    let request = parse(context.version(), body, decoded_bytes_max)?;
     let Some(isolation) = Isolation::from_level(request.isolation_level) else {
         return Ok(done(answer_error(&context, ErrorCode::InvalidRequest)));
     };

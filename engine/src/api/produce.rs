@@ -17,6 +17,9 @@ use hayate_storage::mutants::Mutant;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+/// What the lists of the smallest request may take.
+const LISTS_BYTES_MIN: u64 = 4 << 10;
+
 /// Where the outcome of one partition of the request comes from.
 enum Place {
     /// Decided here.
@@ -32,9 +35,15 @@ struct Sent {
     groups: DispatchedGroups,
 }
 
+/// Heap bytes that the lists of topics and partitions may take, beside the records of a body of that size. Any batch is larger than what says
+/// where it goes; only a body without records could be mostly lists.
+fn lists_bytes_max(body_bytes: usize) -> u64 {
+    LISTS_BYTES_MIN + 2 * body_bytes as u64
+}
+
 /// Dispatches the records; what is left is to wait for their safety.
 pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
-    let request = parse(context.version(), &body, context.spec.api().decoded_bytes_max())?;
+    let request = parse(context.version(), &body, lists_bytes_max(body.len()))?;
     drop(body);
     let Some(durability) = Durability::from_acks(request.acks) else {
         return Ok(done(refuse_all(&context, &request, ErrorCode::InvalidRequiredAcks)));

@@ -639,9 +639,15 @@ struct Ready {
     close: bool,
 }
 
+/// What a length prefix says when it is the beginning of a TLS handshake: a record of that kind, of version 3.
+const TLS_HELLO: usize = 0x1603;
+
 /// What kind of breach an error is.
 fn kind_of(error: &WireError) -> ProtocolError {
     match error {
+        WireError::Frame(FrameError::TooLarge { frame_bytes, .. }) if frame_bytes >> 16 == TLS_HELLO => {
+            ProtocolError::Tls
+        }
         WireError::Frame(FrameError::NegativeLength { .. } | FrameError::TooLarge { .. }) => {
             ProtocolError::FrameSize
         }

@@ -27,16 +27,22 @@ pub fn split_request(frame: Bytes) -> Result<RequestFrame, WireError> {
 /// [`WireError::Guard`] for a body that breaks its schema or would take more memory than its kind may,
 /// [`WireError::UnknownApiKey`], [`WireError::UnsupportedVersion`], and [`WireError::Undecodable`].
 pub fn decode_request(head: RequestHead, mut body: Bytes) -> Result<RequestKind, WireError> {
-    let key = admit(head.api_key, head.api_version, &body)?;
+    let key = admit(head.api_key, head.api_version, &body, u64::MAX)?;
     RequestKind::decode(key, &mut body, head.api_version).map_err(undecodable)
 }
 
-/// [`decode_request`] for a caller that knows the kind, and the type `T` of it.
+/// [`decode_request`] for a caller that knows the kind, and the type `T` of it. The decoded form may take `decoded_bytes_max` of heap, and
+/// never more than the kind may.
 ///
 /// # Errors
 /// As [`decode_request`].
-pub fn decode_body<T: Decodable>(api_key: i16, api_version: i16, mut body: Bytes) -> Result<T, WireError> {
-    admit(api_key, api_version, &body)?;
+pub fn decode_body<T: Decodable>(
+    api_key: i16,
+    api_version: i16,
+    mut body: Bytes,
+    decoded_bytes_max: u64,
+) -> Result<T, WireError> {
+    admit(api_key, api_version, &body, decoded_bytes_max)?;
     T::decode(&mut body, api_version).map_err(undecodable)
 }
 
@@ -93,13 +99,13 @@ fn known(api_key: i16) -> Result<&'static Api, WireError> {
     table::api(api_key).ok_or(WireError::UnknownApiKey { api_key })
 }
 
-fn admit(api_key: i16, api_version: i16, body: &[u8]) -> Result<ApiKey, WireError> {
+fn admit(api_key: i16, api_version: i16, body: &[u8], decoded_bytes_max: u64) -> Result<ApiKey, WireError> {
     let api = known(api_key)?;
     let versions = api.versions().ok_or(WireError::UnknownApiKey { api_key })?;
     if !versions.contains(api_version) {
         return Err(WireError::UnsupportedVersion { api_key, api_version });
     }
-    guard::check(api_key, api_version, body, api.decoded_bytes_max())?;
+    guard::check(api_key, api_version, body, api.decoded_bytes_max().min(decoded_bytes_max))?;
     ApiKey::try_from(api_key).map_err(|()| WireError::UnknownApiKey { api_key })
 }
 

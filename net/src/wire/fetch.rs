@@ -20,12 +20,13 @@ const API_KEY: i16 = 1;
 const FLEXIBLE_SINCE: i16 = 12;
 const TOPIC_IDS_SINCE: i16 = 13;
 
-/// Parses a request's body. Strings of the result share the frame's memory: copy them before storing them.
+/// Parses a request's body. Strings of the result share the frame's memory: copy them before storing them. `decoded_bytes_max` bounds the
+/// heap that the result may take besides.
 ///
 /// # Errors
 /// As [`codec::decode_request`].
-pub fn parse(api_version: i16, body: Bytes) -> Result<FetchRequest, WireError> {
-    codec::decode_body(API_KEY, api_version, body)
+pub fn parse(api_version: i16, body: Bytes, decoded_bytes_max: u64) -> Result<FetchRequest, WireError> {
+    codec::decode_body(API_KEY, api_version, body, decoded_bytes_max)
 }
 
 /// The answer to a fetch request.

@@ -103,6 +103,11 @@ impl Client {
         self.socket.write_rope(&mut VecDeque::from([bytes])).await.expect("the connection is open");
     }
 
+    /// Sends bytes as they are; `None` when the connection is lost.
+    pub async fn try_send_raw(&mut self, bytes: Bytes) -> Option<()> {
+        self.socket.write_rope(&mut VecDeque::from([bytes])).await.ok().map(drop)
+    }
+
     /// The next frame, undecoded.
     pub async fn receive_raw(&mut self) -> Bytes {
         loop {

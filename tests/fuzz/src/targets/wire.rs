@@ -108,7 +108,7 @@ fn request_body(head: RequestHead, body: &Bytes) -> bool {
         check_produce(api_version, body);
     }
     if api_key == FETCH {
-        assert_eq!(fetch::parse(api_version, body.clone()).is_ok(), decoded.is_ok());
+        assert_eq!(fetch::parse(api_version, body.clone(), u64::MAX).is_ok(), decoded.is_ok());
     }
     let Ok(decoded) = decoded else { return false };
     let mut first = BytesMut::new();
