@@ -47,8 +47,8 @@ impl std::error::Error for Refusal {}
 pub struct Cleared {
     /// The data folder's lock.
     pub lock: FolderLock,
-    /// Where to listen for clients, with a real port.
-    pub listen: SocketAddr,
+    /// Where to listen for clients, with real ports, one an address of `listeners`.
+    pub listen: Vec<SocketAddr>,
     /// Bound and listening, one an address of `http.listeners`.
     pub http: Vec<TcpListener>,
     /// The limits in force.
@@ -76,7 +76,7 @@ pub fn clear(config: &Config, system: &System) -> Result<Cleared, Refusal> {
     limits.check()?;
     kernel::check(system)?;
     let lock = folder::take(&config.options.data_dir)?;
-    let listen = ports::probe(config.options.listen)?;
+    let listen = ports::probe(&config.options.listeners)?;
     let http = config.http.iter().map(|address| ports::bind_http(*address)).collect::<Result<_, _>>()?;
     Ok(Cleared { lock, listen, http, limits })
 }

@@ -19,6 +19,25 @@ pub use zerocopy::{PinWatch, Pins, ZerocopyFigures, ZerocopyMode, ZerocopyOption
 /// Segments that one vectored write hands to the kernel at most.
 pub const SEGMENTS_PER_WRITE_MAX: usize = 64;
 
+/// How a listener's sockets are set; what the simulator has no counterpart of, it ignores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that may wait for `accept`, 1 or more; the kernel caps it at `net.core.somaxconn`.
+    pub backlog: i32,
+    /// Bytes of the kernel's send buffer of each connection; `None` lets the kernel adapt it.
+    pub send_buffer_bytes: Option<usize>,
+    /// Bytes of the kernel's receive buffer of each connection; `None` lets the kernel adapt it.
+    pub receive_buffer_bytes: Option<usize>,
+    /// Whether an IPv6 address takes no IPv4 connections: another listener has them.
+    pub ipv6_only: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions { backlog: 4096, send_buffer_bytes: None, receive_buffer_bytes: None, ipv6_only: false }
+    }
+}
+
 /// Why a socket operation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SocketError {
@@ -109,10 +128,10 @@ impl Network {
     ///
     /// # Errors
     /// [`SocketError::AddressInUse`] when a listener without this sharing holds the address.
-    pub fn listen(&self, addr: SocketAddr) -> Result<Listener, SocketError> {
+    pub fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> Result<Listener, SocketError> {
         let inner = match &self.inner {
             NetworkInner::Kernel(network) => {
-                ListenerInner::Kernel(kernel::KernelListener::bind(addr, network)?)
+                ListenerInner::Kernel(kernel::KernelListener::bind(addr, options, network)?)
             }
             #[cfg(feature = "sim")]
             NetworkInner::Sim(network) => ListenerInner::Sim(network.listen(addr)?),

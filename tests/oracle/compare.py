@@ -45,7 +45,7 @@ def show(value):
     """A value in a word or two: of what is larger, that it is there."""
     if isinstance(value, (dict, list)):
         return "<present>" if value else "<empty>"
-    return str(value).replace("\n", "\\n").replace("|", "¦")
+    return str(value).replace("\n", "\\n").replace("|", "¦").strip() or "<no text>"
 
 
 class Listed:

@@ -27,7 +27,7 @@ def play(peer, step, version):
             return play_frame(peer, step, version)
         if step.is_silent:
             return play_silent(peer, step, version)
-        answer = peer.ask(step.api, version, step.values, step.answer_version)
+        answer = peer.ask_until_ready(step.api, version, step.values, step.answer_version)
     except NoAnswer as error:
         peer.close()
         return {"_connection": str(error)}
@@ -36,8 +36,8 @@ def play(peer, step, version):
         for key in path:
             value = value[key]
         peer.saved[name] = value
-        if name.startswith("producer"):
-            peer.producers.append(value)
+    if step.api == "InitProducerId" and answer["ErrorCode"] == 0:
+        peer.producers.append(answer["ProducerId"])
     if step.changes:
         peer.settle()
     return peer.neutral(answer)

@@ -14,9 +14,13 @@ import schema
 
 ANSWER_SECONDS = 5
 SETTLE_SECONDS = 30
+# COORDINATOR_LOAD_IN_PROGRESS
+LOADING = 14
 BARRIER = "oracle-barrier"
 # Fields whose values are a broker's own, whatever they are.
-OWN_FIELDS = {"Port", "TotalBytes", "UsableBytes", "FinalizedFeaturesEpoch", "LogDir", "ClientInstanceId"}
+OWN_FIELDS = {"Port", "TotalBytes", "UsableBytes", "FinalizedFeaturesEpoch", "LogDir", "ClientInstanceId", "LogEndOffset"}
+# The same, in what describes a quorum.
+OWN_OF_QUORUM = {"LeaderEpoch", "HighWatermark"}
 TIME_FIELDS = {"Timestamp", "LogAppendTimeMs", "BaseTimestamp", "MaxTimestamp", "LastTimestamp", "LastFetchTimestamp",
                "LastCaughtUpTimestamp"}
 # Times of the script's own records lie before this; a broker's clock behind it.
@@ -120,6 +124,15 @@ class Peer:
         assert correlation == self.correlation, f"{self.name} answers {correlation} to {self.correlation}"
         return answer
 
+    def ask_until_ready(self, api, version, values, answer_version=None):
+        """The same, once the broker has loaded what it needs for it."""
+        until = time.monotonic() + SETTLE_SECONDS
+        while True:
+            answer = self.ask(api, version, values, answer_version)
+            if answer.get("ErrorCode") != LOADING or time.monotonic() > until:
+                return answer
+            time.sleep(0.05)
+
     def resolve(self, value, version):
         """The value with this broker's own ids in place."""
         if isinstance(value, TopicId):
@@ -169,7 +182,8 @@ class Peer:
     def neutral(self, value, field=None):
         """The answer as any broker could have given it."""
         if isinstance(value, dict):
-            return {key: self.neutral(element, key) for key, element in value.items()}
+            own = OWN_OF_QUORUM if "CurrentVoters" in value else ()
+            return {key: f"<{key}>" if key in own else self.neutral(element, key) for key, element in value.items()}
         if isinstance(value, list):
             return [self.neutral(element, field) for element in value]
         if field == "Records" and isinstance(value, bytes):

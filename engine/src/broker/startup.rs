@@ -5,7 +5,7 @@ use super::controller::ControllerService;
 use super::kafka;
 use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
-use super::{BrokerOptions, StartError};
+use super::{Advertised, BrokerOptions, ListenerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
 use crate::metadata::features::{METADATA_VERSIONS, OF_KAFKA, SUPPORTED};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
@@ -160,17 +160,16 @@ fn refused(what: &str, reply: Option<Reply>) -> StartError {
 }
 
 fn registration(rt: &Rt, options: &BrokerOptions, identity: &MetaProperties, is_clean: bool) -> Registration {
-    let (host, port) = options.advertised.clone();
+    let endpoint = |listener: &ListenerOptions| {
+        let Advertised { host, port } = listener.advertised.clone()?;
+        let host = host.unwrap_or_else(|| listener.listen.ip().to_string());
+        Some(BrokerEndpoint { name: listener.name.clone(), host, port, security_protocol: 0 })
+    };
     Registration {
         broker_id: options.node_id,
         cluster_id: identity.cluster_id.clone(),
         incarnation_id: Uuid::from_bytes(rt.uuid()),
-        endpoints: vec![BrokerEndpoint {
-            name: options.listener_name.clone(),
-            host,
-            port,
-            security_protocol: 0,
-        }],
+        endpoints: options.listeners.iter().filter_map(endpoint).collect(),
         features: joinable_features(),
         rack: options.rack.clone(),
         log_dirs: identity.directory_id.iter().copied().map(Uuid::from_bytes).collect(),

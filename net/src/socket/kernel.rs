@@ -7,7 +7,7 @@ mod completions;
 mod stream;
 
 use super::zerocopy::{PinWatch, Pins, ZerocopyFigures, ZerocopyOptions};
-use super::{SocketError, advance_rope};
+use super::{ListenOptions, SocketError, advance_rope};
 use bytes::{BufMut, Bytes, BytesMut};
 use completions::Completions;
 use glommio::io::PollableFd;
@@ -21,9 +21,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use stream::{End, Stream};
-
-/// Connections that may wait for `accept`; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 
 /// The kernel's TCP as one shard uses it.
 #[derive(Clone)]
@@ -102,12 +99,22 @@ fn tcp_socket(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
 }
 
-fn shared_listener(addr: SocketAddr) -> Result<OwnedFd, Errno> {
+fn shared_listener(addr: SocketAddr, options: &ListenOptions) -> Result<OwnedFd, Errno> {
     let descriptor = tcp_socket(addr)?;
     setsockopt(&descriptor, sockopt::ReuseAddr, &true)?;
     setsockopt(&descriptor, sockopt::ReusePort, &true)?;
+    if addr.is_ipv6() {
+        setsockopt(&descriptor, sockopt::Ipv6V6Only, &options.ipv6_only)?;
+    }
+    // Connections inherit the sizes; the window that is announced at the handshake depends on them.
+    if let Some(bytes) = options.send_buffer_bytes {
+        setsockopt(&descriptor, sockopt::SndBuf, &bytes)?;
+    }
+    if let Some(bytes) = options.receive_buffer_bytes {
+        setsockopt(&descriptor, sockopt::RcvBuf, &bytes)?;
+    }
     bind(descriptor.as_raw_fd(), &SockaddrStorage::from(addr))?;
-    listen(&descriptor, Backlog::new(BACKLOG)?)?;
+    listen(&descriptor, Backlog::new(options.backlog).unwrap_or(Backlog::MAXALLOWABLE))?;
     Ok(descriptor)
 }
 
@@ -120,8 +127,12 @@ pub(super) fn probe_exclusive(addr: SocketAddr) -> Result<SocketAddr, SocketErro
 }
 
 impl KernelListener {
-    pub(super) fn bind(addr: SocketAddr, network: &KernelNetwork) -> Result<KernelListener, SocketError> {
-        let descriptor = shared_listener(addr).map_err(|errno| at_address(addr, "bind", errno))?;
+    pub(super) fn bind(
+        addr: SocketAddr,
+        options: &ListenOptions,
+        network: &KernelNetwork,
+    ) -> Result<KernelListener, SocketError> {
+        let descriptor = shared_listener(addr, options).map_err(|errno| at_address(addr, "bind", errno))?;
         let listener = PollableFd::new(TcpListener::from(descriptor)).map_err(unwatched)?;
         Ok(KernelListener { listener, network: network.clone() })
     }

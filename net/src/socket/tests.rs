@@ -1,6 +1,6 @@
 //! One suite for both halves of the seam: what a socket promises holds on the kernel and in the simulator.
 
-use super::{Network, Socket, SocketError, ZerocopyMode, ZerocopyOptions};
+use super::{ListenOptions, Network, Socket, SocketError, ZerocopyMode, ZerocopyOptions};
 use bytes::{Bytes, BytesMut};
 use hayate_rt::{Queue, Rt};
 use std::collections::VecDeque;
@@ -39,7 +39,7 @@ fn on_both<F: Future<Output = ()> + 'static>(scenario: fn(Bench) -> F) {
 impl Bench {
     /// A connected pair: the client's end and the server's.
     async fn pair(&self) -> (Socket, Socket) {
-        let listener = self.network.listen(self.any_port).unwrap();
+        let listener = self.network.listen(self.any_port, &ListenOptions::default()).unwrap();
         let addr = listener.local_addr().unwrap();
         let network = self.network.clone();
         let connecting =
@@ -166,8 +166,8 @@ fn shards_share_a_port_and_an_exclusive_probe_sees_them() {
     on_both(|bench| async move {
         let free = bench.network.probe_exclusive(bench.any_port).unwrap();
         assert_ne!(free.port(), 0);
-        let first = bench.network.listen(free).unwrap();
-        let second = bench.network.listen(free).unwrap();
+        let first = bench.network.listen(free, &ListenOptions::default()).unwrap();
+        let second = bench.network.listen(free, &ListenOptions::default()).unwrap();
         assert_eq!(first.local_addr(), second.local_addr());
         assert_eq!(bench.network.probe_exclusive(free), Err(SocketError::AddressInUse { addr: free }));
         drop((first, second));

@@ -100,19 +100,19 @@ public class AdminChecks {
             Map.of(topic, NewPartitions.increaseTo(3, List.of(List.of(1))))).all().get());
         fails(InvalidPartitionsException.class, () -> admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(1))).all().get());
         admin.createPartitions(asked).all().get();
-        equal(admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size(), 3);
+        becomes(3, () -> admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size());
         admin.deleteTopics(List.of(topic)).all().get();
     }
 
     static void appendAndSubtract(Admin admin, String topic) throws Exception {
         create(admin, topic, 1);
         alter(admin, topic, OpType.APPEND, "cleanup.policy", "compact", false);
-        equal(config(admin, topic, "cleanup.policy").value(), "delete,compact");
+        becomes("delete,compact", () -> config(admin, topic, "cleanup.policy").value());
         alter(admin, topic, OpType.SUBTRACT, "cleanup.policy", "delete", false);
-        equal(config(admin, topic, "cleanup.policy").value(), "compact");
+        becomes("compact", () -> config(admin, topic, "cleanup.policy").value());
         fails(InvalidConfigurationException.class, () -> alter(admin, topic, OpType.APPEND, "segment.ms", "1", false));
         alter(admin, topic, OpType.DELETE, "cleanup.policy", "", false);
-        equal(config(admin, topic, "cleanup.policy").source(), ConfigEntry.ConfigSource.DEFAULT_CONFIG);
+        becomes(ConfigEntry.ConfigSource.DEFAULT_CONFIG, () -> config(admin, topic, "cleanup.policy").source());
         admin.deleteTopics(List.of(topic)).all().get();
     }
 
@@ -151,9 +151,9 @@ public class AdminChecks {
     static void replicaLogDirs(Admin admin, String topic) throws Exception {
         create(admin, topic, 1);
         var replica = new TopicPartitionReplica(topic, 0, 1);
+        becomes(0L, () -> admin.describeReplicaLogDirs(List.of(replica)).all().get().get(replica).getCurrentReplicaOffsetLag());
         var info = admin.describeReplicaLogDirs(List.of(replica)).all().get().get(replica);
         equal(admin.describeLogDirs(List.of(1)).allDescriptions().get().get(1).containsKey(info.getCurrentReplicaLogDir()), true);
-        equal(info.getCurrentReplicaOffsetLag(), 0L);
         equal(info.getFutureReplicaLogDir(), null);
         admin.deleteTopics(List.of(topic)).all().get();
     }
@@ -205,8 +205,7 @@ public class AdminChecks {
     /** Creates a topic and waits until it is seen: a controller may answer before the broker knows. */
     static Uuid create(Admin admin, String topic, int partitions) throws Exception {
         Uuid id = admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).topicId(topic).get();
-        long deadline = System.nanoTime() + 30_000_000_000L;
-        while (!admin.listTopics().names().get().contains(topic) && System.nanoTime() < deadline) Thread.yield();
+        becomes(true, () -> admin.listTopics().names().get().contains(topic));
         return id;
     }
 
@@ -237,6 +236,16 @@ public class AdminChecks {
             throw e;
         }
         throw new AssertionError("no " + why.getSimpleName());
+    }
+
+    interface Question { Object ask() throws Exception; }
+
+    /** Asks until the answer is the expected one: what a controller has changed, Kafka's broker shows a moment later. */
+    static void becomes(Object expected, Question question) throws Exception {
+        long deadline = System.nanoTime() + 30_000_000_000L;
+        Object got = question.ask();
+        while (!Objects.equals(got, expected) && System.nanoTime() < deadline) got = question.ask();
+        equal(got, expected);
     }
 
     static void equal(Object got, Object expected) {

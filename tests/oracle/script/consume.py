@@ -1,9 +1,8 @@
 """Records read: from everywhere, in sessions, and offsets that are not there."""
 
-from peer import Saved, TopicId
+from peer import Batch, Saved, TopicId
 
 from .produce import one, produce, to
-from peer import Batch
 from .step import ALL, LAST, ask, create, topic
 from .topics import SOME_ID
 
@@ -31,7 +30,7 @@ PLACES = [(0, "the first"), (1, "the second"), (2, "one within a batch"), (5, "o
 
 FILLED = [
     create("those that are read", topic("read", 3), topic("read-empty"), topic("read-late")),
-    produce("what is read", to("read", Batch(values=[b"a"])), to("read", Batch(values=[b"b", b"c", b"d"], codec=1)), versions=[13]),
+    one("what is read", Batch(values=[b"a"]), into="read"),
     one("what is read next", Batch(values=[b"b", b"c", b"d"], codec=1), into="read"),
     one("what is read last", Batch(values=[b"e" * 100, b"f"]), into="read"),
     produce("what is read of another", to("read", Batch(values=[b"x"]), partition=1)),

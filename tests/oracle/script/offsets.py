@@ -59,7 +59,7 @@ LISTED = [
     offsets("by time of an empty one", at("read-empty", T0)),
     offsets("twice", at("timed", -1, -2), versions=ALL),
     offsets("a topic twice", at("timed", -1), at("timed", -2)),
-    offsets("several", at("timed", -1), at("timed", -2, partition=1), at("read", T0)),
+    offsets("several", {"Name": "timed", "Partitions": [{"PartitionIndex": 0, "Timestamp": -1}, {"PartitionIndex": 1, "Timestamp": -2}]}, at("read", T0)),
     offsets("nothing", versions=ALL),
     offsets("no partitions", {"Name": "timed", "Partitions": []}),
     offsets("a missing partition", at("timed", -1, partition=7), versions=ALL),

@@ -4,7 +4,6 @@ import records
 from peer import Batch, Joined, Saved, TopicId
 from records import GZIP, LZ4, SNAPPY, T0, ZSTD
 
-from .configs import SET, TOPIC, describe, incremental
 from .step import ALL, LAST, ask, create, topic
 from .topics import SOME_ID
 
@@ -18,6 +17,12 @@ def to(name, *batches, partition=0, topic_id=None):
     return {"Name": name, "TopicId": topic_id or TopicId(name), "PartitionData": [{"Index": partition, "Records": records_}]}
 
 
+def parts(name, *batches):
+    """One topic of a produce request: a batch for each of its partitions from the first on."""
+    numbered = [{"Index": partition, "Records": Joined(batch)} for partition, batch in enumerate(batches)]
+    return {"Name": name, "TopicId": TopicId(name), "PartitionData": numbered}
+
+
 def produce(name, *topics, versions=LAST, acks=-1, transaction=None, **rest):
     values = {"TopicData": list(topics), "Acks": acks, "TimeoutMs": 10_000, "TransactionalId": transaction}
     return ask(f"Produce: {name}", "Produce", values, versions, **rest)
@@ -26,6 +31,11 @@ def produce(name, *topics, versions=LAST, acks=-1, transaction=None, **rest):
 def one(name, *batches, into="prod", **rest):
     """Batches to the first partition of a topic."""
     return produce(name, to(into, *batches), **rest)
+
+
+def inside(name, batch):
+    """A batch whose header is sound, and whose records are not what it says."""
+    return one(f"inside: {name}", batch, into="prod-inside")
 
 
 def end(name):
@@ -49,7 +59,7 @@ V = Batch()
 SOUND = records.batch()
 
 PLAIN = [
-    create("those that are produced to", topic("prod", 2), topic("prod-idem"), topic("prod-2", 3),
+    create("those that are produced to", topic("prod", 2), topic("prod-idem"), topic("prod-2", 3), topic("prod-twice", 2), topic("prod-inside"),
            topic("prod-compact", 1, 1, [("cleanup.policy", "compact")]),
            topic("prod-time", 1, 1, [("message.timestamp.type", "LogAppendTime")]),
            topic("prod-gzip", 1, 1, [("compression.type", "gzip")]),
@@ -70,12 +80,13 @@ PLAIN = [
     one("null"),
     one("no bytes", b"", versions=ALL),
     one("several batches", Batch(values=[b"a"]), Batch(values=[b"b"])),
-    produce("several topics", to("prod", V), to("prod-2", V, partition=2), to("prod-2", V)),
-    produce("a partition twice", {"Name": "prod-2", "TopicId": TopicId("prod-2"), "PartitionData": [
+    produce("several topics", to("prod", V), to("prod-2", V, partition=2)),
+    produce("a topic twice", to("prod-twice", V), to("prod-twice", V, partition=1)),
+    produce("a partition twice", {"Name": "prod-twice", "TopicId": TopicId("prod-twice"), "PartitionData": [
         {"Index": 1, "Records": Joined(V)}, {"Index": 1, "Records": Joined(V)}]}),
     produce("a missing partition", to("prod", V, partition=7), versions=ALL),
     produce("a partition below 0", to("prod", V, partition=-1)),
-    produce("one good, one missing", to("prod", V), to("prod", V, partition=7)),
+    produce("one good, one missing", parts("prod", V, V, V)),
     produce("a missing topic", to("missing", V, topic_id=SOME_ID), versions=ALL),
     produce("a missing topic and a broken batch", to("missing", Batch(crc=0), topic_id=SOME_ID), versions=[3, 12, 13]),
     produce("a topic of a bad name", to("a b", V), to("", V), versions=[3, 9, 12]),
@@ -116,8 +127,6 @@ BROKEN = [
     one("a count of 0", Batch(count=0)),
     one("a count below 0", Batch(count=-1)),
     one("a count one over", Batch(count=2)),
-    one("a count one over, and its offset", Batch(count=2, last_delta=1)),
-    one("a count one short", Batch(values=[b"a", b"b"], count=1, last_delta=0)),
     one("a last offset one over", Batch(last_delta=1)),
     one("a last offset below 0", Batch(last_delta=-1)),
     one("no records", Batch(values=[], last_delta=0, count=0)),
@@ -129,20 +138,6 @@ BROKEN = [
     one("a base offset", Batch(base=77)),
     one("a base offset below 0", Batch(base=-77)),
     one("a leader epoch", Batch(epoch=99)),
-    one("a body that is none", Batch(body=b"\xff\xff\xff\xff\xff")),
-    one("a body that is empty", Batch(body=b"")),
-    one("a body with bytes behind", Batch(body=records.record(0, None, b"v") + b"xx")),
-    one("a record longer than the batch", Batch(body=records.varint(100) + bytes(7))),
-    one("a record of a negative length", Batch(body=records.varint(-5) + bytes(7))),
-    one("a record too short for its parts", Batch(body=records.varint(3) + bytes(7))),
-    one("a compressed body that is none", Batch(body=b"not gzip", flags=GZIP)),
-    one("a compressed body that is none, snappy", Batch(body=b"not snappy", flags=SNAPPY)),
-    one("a compressed body that is none, lz4", Batch(body=b"not lz4", flags=LZ4)),
-    one("a compressed body that is none, zstd", Batch(body=b"not zstd", flags=ZSTD)),
-    one("compressed, a count one over", Batch(codec=GZIP, count=2, last_delta=1)),
-    one("compressed, a count one short", Batch(values=[b"a", b"b"], codec=GZIP, count=1, last_delta=0)),
-    one("compressed, offsets all 0", Batch(values=[b"a", b"b"], codec=GZIP, deltas=[0, 0])),
-    one("compressed, bytes behind", Batch(body=__import__("gzip").compress(records.record(0, None, b"v") + b"xx", mtime=0), flags=GZIP)),
     one("control", Batch(flags=records.CONTROL)),
     one("control and transactional", Batch(flags=records.CONTROL | records.TRANSACTIONAL)),
     one("transactional without a producer", Batch(flags=records.TRANSACTIONAL)),
@@ -152,7 +147,7 @@ BROKEN = [
     one("more unknown attributes", Batch(flags=0x4000)),
     one("marked with log append time", Batch(flags=records.LOG_APPEND_TIME)),
     one("one good and one bad", V, Batch(crc=1)),
-    produce("one partition good and one bad", to("prod", V), to("prod", Batch(crc=1), partition=1)),
+    produce("one partition good and one bad", parts("prod", V, Batch(crc=1))),
     one("too large", Batch(values=[b"x" * 1_048_600])),
     one("just as large as may be", Batch(body=records.record(0, None, b"x" * 1_048_506))),
     one("too large for its topic", Batch(values=[b"x" * 200]), into="prod-small"),
@@ -175,6 +170,26 @@ BROKEN = [
     one("log append time, compressed", Batch(codec=GZIP), into="prod-time"),
     one("log append time, and a time far ahead", Batch(time=FAR_MS), into="prod-time"),
     end("after bad ones"),
+]
+
+INSIDE = [
+    inside("a count one over, and its offset", Batch(count=2, last_delta=1)),
+    inside("a count one short", Batch(values=[b"a", b"b"], count=1, last_delta=0)),
+    inside("a body that is none", Batch(body=b"\xff\xff\xff\xff\xff")),
+    inside("a body that is empty", Batch(body=b"")),
+    inside("a body with bytes behind", Batch(body=records.record(0, None, b"v") + b"xx")),
+    inside("a record longer than the batch", Batch(body=records.varint(100) + bytes(7))),
+    inside("a record of a negative length", Batch(body=records.varint(-5) + bytes(7))),
+    inside("a record too short for its parts", Batch(body=records.varint(3) + bytes(7))),
+    inside("a compressed body that is none", Batch(body=b"not gzip", flags=GZIP)),
+    inside("a compressed body that is none, snappy", Batch(body=b"not snappy", flags=SNAPPY)),
+    inside("a compressed body that is none, lz4", Batch(body=b"not lz4", flags=LZ4)),
+    inside("a compressed body that is none, zstd", Batch(body=b"not zstd", flags=ZSTD)),
+    inside("compressed, a count one over", Batch(codec=GZIP, count=2, last_delta=1)),
+    inside("compressed, a count one short", Batch(values=[b"a", b"b"], codec=GZIP, count=1, last_delta=0)),
+    inside("compressed, offsets all 0", Batch(values=[b"a", b"b"], codec=GZIP, deltas=[0, 0])),
+    inside("compressed, bytes behind", Batch(body=records.COMPRESS[GZIP](records.record(0, None, b"v") + b"xx"), flags=GZIP)),
+    end("after what is wrong inside"),
 ]
 
 IDEMPOTENT = [
@@ -210,8 +225,8 @@ IDEMPOTENT = [
     one("and the first again", idempotent(0, producer=4713), into="prod-idem"),
     one("two, of which the second is out of order", idempotent(0, producer=4714), idempotent(5, producer=4714), into="prod-idem"),
     one("two of two producers", idempotent(0, producer=4715), idempotent(0, producer=4716), into="prod-idem"),
-    *(one(f"five more and the first again, {sequence}", idempotent(sequence, producer=4717), into="prod-idem")
-      for sequence in (0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 6)[:7]),
+    *(one(f"one of seven: {sequence}", idempotent(sequence, producer=4717), into="prod-idem")
+      for sequence in range(7)),
     one("the oldest that is remembered", idempotent(2, producer=4717), into="prod-idem"),
     one("one that is forgotten", idempotent(0, producer=4717), into="prod-idem"),
     ask("DescribeProducers: several", "DescribeProducers", {"Topics": [
@@ -224,4 +239,4 @@ IDEMPOTENT = [
     end("after idempotent ones"),
 ]
 
-STEPS = PLAIN + BROKEN + IDEMPOTENT
+STEPS = PLAIN + BROKEN + INSIDE + IDEMPOTENT

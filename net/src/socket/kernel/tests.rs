@@ -11,6 +11,7 @@ use std::future::Future;
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
+mod listening;
 mod veth;
 
 const SLOT_BYTES: usize = 128 << 10;
@@ -84,7 +85,7 @@ impl Bench {
         let NetworkInner::Kernel(kernel) = network.inner.clone() else {
             unreachable!("the kernel's was made")
         };
-        let listener = KernelListener::bind("127.0.0.1:0".parse().unwrap(), &kernel).unwrap();
+        let listener = listening::on_loopback(&kernel).unwrap();
         let reader = KernelSocket::connect(listener.local_addr().unwrap(), &kernel).await.unwrap();
         let (sender, _) = listener.accept().await.unwrap();
         Bench::new(network, sender, reader)
@@ -312,7 +313,7 @@ fn on_loopback_a_connection_falls_back_after_its_trial() {
         for (mode, sends) in [(ZerocopyMode::Auto, 1), (ZerocopyMode::Off, 0)] {
             let options = ZerocopyOptions { mode, bytes_min: SLOT_BYTES };
             let kernel = KernelNetwork::new(options);
-            let listener = KernelListener::bind("127.0.0.1:0".parse().unwrap(), &kernel).unwrap();
+            let listener = listening::on_loopback(&kernel).unwrap();
             let reader = KernelSocket::connect(listener.local_addr().unwrap(), &kernel).await.unwrap();
             let (sender, _) = listener.accept().await.unwrap();
             let network = Network { inner: NetworkInner::Kernel(kernel) };

@@ -58,7 +58,8 @@ pub fn read_properties(bytes: &[u8]) -> bool {
 pub fn http(prng: &mut Prng) -> Vec<u8> {
     if prng.chance(1, 4) {
         let body = word(prng, 20);
-        return format!("PUT /loggers/a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        return format!("PUT /loggers/a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            .into_bytes();
     }
     let method = choose(&["GET", "HEAD", "POST"], prng);
     let path = choose(&["/metrics", "/ready?x=1", "/health", "/"], prng);
