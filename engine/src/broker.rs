@@ -10,28 +10,32 @@ mod controller;
 mod error;
 mod folder;
 mod gate;
+pub mod kafka;
 mod metadata_log;
 mod options;
 mod progress;
 mod startup;
 
 pub use error::StartError;
-pub use options::BrokerOptions;
+pub use options::{Advertised, BrokerOptions, ListenerOptions};
+pub use progress::{ShardStop, StopProgress, Stopping};
 
 use crate::metadata::image::MetadataImage;
 use crate::metrics::ShardMetrics;
 use crate::placement::{Placement, ShardId};
 use crate::shard::Shard;
+use crate::shard::admission::{self, Admission};
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use crate::shard::follower::{Follower, log_specs};
 use crate::shard::owner::Owner;
 use crate::shard::panics::vital_future;
 use crate::shard::router::Router;
+use crate::shard::settings::producer_expiration_in;
 use crate::shard::view::ClusterView;
 use controller::ControllerService;
 use folder::FolderHealth;
 use gate::Gate;
-use hayate_net::socket::{Listener, Network};
+use hayate_net::socket::{ListenOptions, Listener, Network};
 use hayate_rt::mailbox::{Ports, Publisher, mesh};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::disk::Disk;
@@ -53,6 +57,7 @@ pub struct ShardParts {
     control: Ports<ControlCall, ControlAnswer>,
     views: Arc<Publisher<ClusterView>>,
     folder: Arc<FolderHealth>,
+    admission: Arc<Admission>,
     opened: Arc<Gate>,
     drained: Arc<Gate>,
 }
@@ -75,6 +80,7 @@ pub fn shard_parts(options: &BrokerOptions, shards: u16) -> Vec<ShardParts> {
     };
     let views = Arc::new(Publisher::new(Arc::new(nothing)));
     let folder = Arc::new(FolderHealth::new());
+    let admission = Admission::new(options);
     let (opened, drained) = (Gate::new(count), Gate::new(count));
     let partitions = mesh(count, options.mailbox_credits);
     let appends = mesh(count, options.mailbox_credits);
@@ -87,6 +93,7 @@ pub fn shard_parts(options: &BrokerOptions, shards: u16) -> Vec<ShardParts> {
         control,
         views: views.clone(),
         folder: folder.clone(),
+        admission: admission.clone(),
         opened: opened.clone(),
         drained: drained.clone(),
     };
@@ -126,24 +133,26 @@ pub async fn start_shard(
     }
     let view = parts.views.latest();
     let owner = Owner::new(rt.clone(), parts.id, (*view).clone(), metrics.clone());
-    let statics = Arc::new(options.topic_defaults.clone());
-    let specs = log_specs(&view, &owner, &statics);
-    let config = options.store_config(parts.id, parts.shards);
+    let specs = log_specs(&view, &owner, &options.topic_defaults);
+    let mut config = options.store_config(parts.id, parts.shards);
+    config.producer_expiration_ms =
+        producer_expiration_in(&view.image, view.node_id, options.producer_expiration_ms);
     let mut progress = ProgressLog::new(&rt);
     let mut opened = |done, of| _ = progress.tell("opening logs", done, of);
     let store = Store::open_telling(rt.clone(), disk.clone(), config, specs, &mut opened).await?;
     owner.set_store(store.clone());
-    let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), statics));
+    let (admission, file) = (parts.admission.clone(), options.clone());
+    let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), admission, file));
     follower.apply(&view).await;
     let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
-    let shard = Shard::new(rt.clone(), options.clone(), owner, router, control, metrics);
+    let shard = Shard::new(rt.clone(), options.clone(), network, router, control, parts.admission, metrics);
     let receiving = shard.clone().receive(parts.partitions.inbox);
     rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
     let appending = shard.clone().receive_appends(parts.appends.inbox);
     rt.spawn(Queue::Foreground, vital_future(appending)).detach();
     parts.opened.pass().await;
-    let listener = network.listen(options.listen)?;
+    let listeners = listen(&shard.network, &options)?;
     let metadata_store = service.as_ref().map(ControllerService::metadata_store);
     for store in metadata_store.iter().chain([&store]) {
         parts.folder.share(&rt, store);
@@ -152,8 +161,17 @@ pub async fn start_shard(
         let serving = service.serve(shard.clone(), parts.control.inbox);
         rt.spawn(Queue::Coordination, vital_future(serving)).detach();
     }
-    start_tasks(&rt, &shard, &store, follower, subscriber, listener);
+    start_tasks(&rt, &shard, &store, follower, subscriber, listeners);
     Ok(RunningShard { shard, store, drained: parts.drained, metadata_store })
+}
+
+/// Opens every listener, in their order.
+fn listen(network: &Network, options: &BrokerOptions) -> Result<Vec<Listener>, StartError> {
+    let open = |listener: &ListenerOptions| {
+        let sockets = ListenOptions { ipv6_only: listener.ipv6_only, ..options.sockets };
+        network.listen(listener.listen, &sockets).map_err(StartError::from)
+    };
+    options.listeners.iter().map(open).collect()
 }
 
 fn start_tasks(
@@ -162,9 +180,13 @@ fn start_tasks(
     store: &Store,
     follower: Rc<Follower>,
     subscriber: hayate_rt::mailbox::Subscriber<ClusterView>,
-    listener: Listener,
+    listeners: Vec<Listener>,
 ) {
-    rt.spawn(Queue::Foreground, shard.clone().accept(listener)).detach();
+    for (place, listener) in listeners.into_iter().enumerate() {
+        rt.spawn(Queue::Foreground, shard.clone().accept(listener, place)).detach();
+    }
+    let making_room = shard.clone();
+    rt.spawn(Queue::Foreground, async move { admission::make_room(&making_room).await }).detach();
     rt.spawn(Queue::Background, shard.clone().sweep_idle()).detach();
     let following = follower.clone();
     let follow = async move {
@@ -191,9 +213,18 @@ impl RunningShard {
     /// # Errors
     /// Those of the logs: the next start recovers.
     pub async fn stop(self, patience: Duration) -> Result<(), StartError> {
-        self.shard.drain(patience).await;
+        self.stop_telling(patience, &ShardStop::default()).await
+    }
+
+    /// As [`RunningShard::stop`]; how far it is stands in `progress`.
+    ///
+    /// # Errors
+    /// As [`RunningShard::stop`].
+    pub async fn stop_telling(self, patience: Duration, progress: &ShardStop) -> Result<(), StartError> {
+        let partitions = self.store.logs().len();
+        self.shard.drain(patience, &|connections| progress.drains(connections, partitions)).await;
         self.drained.pass().await;
-        self.store.close().await?;
+        self.store.close_telling(&mut |done, of| progress.writes(done, of)).await?;
         match self.metadata_store {
             Some(metadata) => Ok(metadata.close().await?),
             None => Ok(()),

@@ -1,31 +1,42 @@
 //! The command line: what is asked for, and the texts that explain it. Reads no file and starts nothing.
+//!
+//! Parsing, help and completions are clap's; each command has a file of its own below. Mistakes are said in one line that begins with
+//! what was mistaken.
 
-use crate::config::{Given, Origin};
-use std::fmt;
-use std::path::PathBuf;
+mod cluster;
+mod configs;
+mod consume;
+mod metadata;
+mod mistake;
+mod produce;
+mod server;
+mod topics;
 
-/// What `--help` prints.
-pub const HELP: &str = "\
-Hayate, a Kafka-compatible broker.
+pub use cluster::Connect;
+pub use configs::{Change, Configs, Entity, EntityKind};
+pub use consume::{Consume, Shown, Start};
+pub use metadata::{Handover, Heir};
+pub use mistake::UsageError;
+pub use produce::Produce;
+pub(crate) use produce::acks_of;
+pub use server::Sources;
+pub use topics::Topics;
 
-    hayate [start] [OPTIONS]    start the broker
-    hayate config [OPTIONS]     print every effective setting and where it comes from
-    hayate --version
-    hayate --help
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, value_parser};
+use clap_complete::Shell;
+use std::ffi::OsString;
 
-Options:
-    --config FILE           read settings from FILE, a server.properties
-    --override KEY=VALUE    set one of them; may be repeated, the last one counts
-    --shards N              the same as --override shards=N
-
-Without a file the broker listens on 127.0.0.1:9092, keeps its data in ./hayate-data, runs one shard a core
-and creates topics when they are first used.
+/// Under the list of commands and options.
+const AFTER: &str = "\
+Without a command the broker starts. Without a file it listens on 127.0.0.1:9092, keeps its data in ./hayate-data, runs one
+shard a core and creates topics when they are first used.
 
 Environment:
-    HAYATE_LOG              what is logged: error, warn, info (default), debug, trace, or by module
-    HAYATE_LOG_FORMAT       text (default) or json
+  HAYATE_LOG         What a broker logs: off, error, warn, info (default), debug, trace, or by module: info,hayate_storage=debug
+  HAYATE_LOG_FORMAT  text (default) or json
 
-Exit codes: 0 after a clean stop, 1 when the broker cannot start or go on, 2 for a mistake in the command line
+Exit codes: 0 when all is done, 1 when the broker cannot start or go on or a request failed, 2 for a mistake in the command line
 or the settings.
 ";
 
@@ -35,146 +46,98 @@ pub fn version() -> String {
 }
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Start the broker.
     Start(Sources),
     /// Print the settings.
     Config(Sources),
-    /// Print [`HELP`].
-    Help,
-    /// Print [`version`].
-    Version,
+    /// Make a folder this broker's or Kafka's.
+    Metadata(Handover, Sources),
+    /// Print this text.
+    Print(String),
+    /// Topics of a cluster.
+    Topics(Connect, Topics),
+    /// Records into a topic.
+    Produce(Connect, Produce),
+    /// Records out of a topic.
+    Consume(Connect, Consume),
+    /// Configurations of a cluster.
+    Configs(Connect, Configs),
 }
 
-/// Where settings come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources {
-    /// `--config`
-    pub file: Option<PathBuf>,
-    /// `--override` and `--shards`, in their order.
-    pub overrides: Vec<Given>,
+fn command() -> clap::Command {
+    clap::Command::new("hayate")
+        .about("Hayate, a Kafka-compatible broker.")
+        .version(env!("CARGO_PKG_VERSION"))
+        .override_usage(
+            "hayate [start] [OPTIONS]\n       hayate config [OPTIONS]\n       hayate <COMMAND> [OPTIONS]",
+        )
+        .after_help(AFTER)
+        .propagate_version(true)
+        .disable_help_subcommand(true)
+        .infer_subcommands(false)
+        .args_conflicts_with_subcommands(true)
+        .args_override_self(true)
+        .args(server::arguments())
+        .subcommand(server::start())
+        .subcommand(server::config())
+        .subcommand(metadata::command())
+        .subcommand(topics::command())
+        .subcommand(produce::command())
+        .subcommand(consume::command())
+        .subcommand(configs::command())
+        .subcommand(completions())
 }
 
-/// A mistaken command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageError(String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}; see hayate --help", self.0)
-    }
+fn completions() -> clap::Command {
+    clap::Command::new("completions")
+        .about("Print the completions of this command line for a shell")
+        .after_help("For instance: hayate completions bash > /etc/bash_completion.d/hayate")
+        .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(Shell)))
 }
-
-impl std::error::Error for UsageError {}
 
 /// Reads the arguments behind the program's name.
 ///
 /// # Errors
-/// [`UsageError`] at the first one that is not understood.
-pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, UsageError> {
-    let mut arguments = arguments.into_iter().peekable();
-    let command = match arguments.peek().map(String::as_str) {
-        Some("start") => {
-            arguments.next();
-            Command::Start
-        }
-        Some("config") => {
-            arguments.next();
-            Command::Config
-        }
-        _ => Command::Start,
-    };
-    let mut sources = Sources::default();
-    while let Some(argument) = arguments.next() {
-        let (option, mut attached) = match argument.split_once('=') {
-            Some((option, value)) if option.starts_with("--") => (option.to_owned(), Some(value.to_owned())),
-            _ => (argument, None),
-        };
-        let mut value = || {
-            attached
-                .take()
-                .or_else(|| arguments.next())
-                .ok_or_else(|| UsageError(format!("{option} needs a value")))
-        };
-        match option.as_str() {
-            "--help" | "-h" => return Ok(Command::Help),
-            "--version" | "-V" => return Ok(Command::Version),
-            "--config" => sources.file = Some(value()?.into()),
-            "--override" => sources.overrides.push(key_and_value(&value()?)?),
-            "--shards" => sources.overrides.push(given("shards", &value()?, "--shards")),
-            other => return Err(UsageError(format!("{other} is not understood"))),
-        }
-        if attached.is_some() {
-            return Err(UsageError(format!("{option} takes no value")));
-        }
-    }
-    Ok(command(sources))
-}
-
-fn key_and_value(text: &str) -> Result<Given, UsageError> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok(given(key.trim(), value, "--override")),
-        Some(_) | None => Err(UsageError(format!("--override {text} is not of the form KEY=VALUE"))),
+/// [`UsageError`] for what is not understood.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let named = [OsString::from("hayate")].into_iter().chain(arguments.iter().cloned());
+    match command().try_get_matches_from(named) {
+        Ok(matches) => read(&matches),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayVersion => Ok(Command::Print(format!("{}\n", version()))),
+            ErrorKind::DisplayHelp => Ok(Command::Print(error.render().to_string())),
+            _ => Err(UsageError::new(&error, &command(), &arguments)),
+        },
     }
 }
 
-fn given(key: &str, value: &str, option: &'static str) -> Given {
-    Given { key: key.to_owned(), value: value.to_owned(), origin: Origin::CommandLine(option) }
+fn read(matches: &ArgMatches) -> Result<Command, UsageError> {
+    Ok(match matches.subcommand() {
+        None => Command::Start(server::read(matches)),
+        Some(("start", matches)) => Command::Start(server::read(matches)),
+        Some(("config", matches)) => Command::Config(server::read(matches)),
+        Some(("metadata", matches)) => {
+            let (handover, sources) = metadata::read(matches);
+            Command::Metadata(handover, sources)
+        }
+        Some(("topics", matches)) => topics::read(matches),
+        Some(("produce", matches)) => produce::read(matches)?,
+        Some(("consume", matches)) => consume::read(matches)?,
+        Some(("configs", matches)) => configs::read(matches)?,
+        Some(("completions", matches)) => Command::Print(script(matches)),
+        Some((other, _)) => unreachable!("{other} is no command"),
+    })
+}
+
+fn script(matches: &ArgMatches) -> String {
+    let shell = matches.get_one::<Shell>("SHELL").copied();
+    let mut script = Vec::new();
+    clap_complete::generate(shell.unwrap_or(Shell::Bash), &mut command(), "hayate", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &str) -> Result<Command, UsageError> {
-        parse(line.split_whitespace().map(str::to_owned))
-    }
-
-    fn sources(file: Option<&str>, overrides: &[(&str, &str, &'static str)]) -> Sources {
-        let overrides = overrides.iter().map(|(key, value, option)| given(key, value, option)).collect();
-        Sources { file: file.map(PathBuf::from), overrides }
-    }
-
-    #[test]
-    fn what_is_understood() {
-        for (line, expected) in [
-            ("", Command::Start(Sources::default())),
-            ("start", Command::Start(Sources::default())),
-            ("--help", Command::Help),
-            ("config -h", Command::Help),
-            ("-V", Command::Version),
-            ("start --version", Command::Version),
-            ("--config a.properties", Command::Start(sources(Some("a.properties"), &[]))),
-            ("config --config=a=b", Command::Config(sources(Some("a=b"), &[]))),
-            (
-                "start --override a=b=c --shards 3 --override=d=",
-                Command::Start(sources(
-                    None,
-                    &[("a", "b=c", "--override"), ("shards", "3", "--shards"), ("d", "", "--override")],
-                )),
-            ),
-        ] {
-            assert_eq!(read(line), Ok(expected), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_is_not() {
-        for (line, expected) in [
-            ("stop", "stop is not understood"),
-            ("start now", "now is not understood"),
-            ("--port 1", "--port is not understood"),
-            ("--config", "--config needs a value"),
-            ("--override", "--override needs a value"),
-            ("--override a", "--override a is not of the form KEY=VALUE"),
-            ("--override =a", "--override =a is not of the form KEY=VALUE"),
-        ] {
-            assert_eq!(
-                read(line).unwrap_err().to_string(),
-                format!("{expected}; see hayate --help"),
-                "{line}"
-            );
-        }
-    }
-}
+mod tests;

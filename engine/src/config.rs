@@ -6,11 +6,13 @@
 //! value, or a promise of protection that cannot be kept, an error. Nothing here reads a file or looks at the machine:
 //! both come in.
 
+pub mod connections;
 pub mod dynamic;
+pub mod file;
 pub mod keys;
 mod known;
 pub mod listeners;
-mod nearest;
+pub(crate) mod nearest;
 pub mod properties;
 mod resolve;
 mod show;
@@ -31,8 +33,6 @@ pub struct Machine {
     pub cores: usize,
     /// Bytes of memory that the process may use.
     pub memory_bytes: u64,
-    /// The machine's name.
-    pub host: String,
 }
 
 /// Where a value comes from.
@@ -101,6 +101,8 @@ pub struct Setting {
 pub struct Config {
     /// The value of every setting of [`KEYS`], in the order of their names.
     pub settings: Vec<Setting>,
+    /// What single listeners have for themselves (`listener.name.…`), as far as it has an effect.
+    pub of_listeners: Vec<Given>,
     /// What was set and has no effect, in the words for the log.
     pub warnings: Vec<String>,
     /// How many shards to run.
@@ -120,8 +122,15 @@ impl Config {
     /// Everything that is wrong, not only the first.
     pub fn resolve(given: &[Given], machine: &Machine) -> Result<Config, Vec<ConfigError>> {
         let last: BTreeMap<&str, &Given> = given.iter().map(|given| (given.key.as_str(), given)).collect();
-        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        let (mut errors, mut warnings, mut of_listeners) = (Vec::new(), Vec::new(), Vec::new());
         for given in last.values().filter(|given| keys::find(&given.key).is_none()) {
+            if let Some((_, base)) = connections::of_listener(&given.key) {
+                match connections::check_of_listener(base, &given.value) {
+                    Ok(()) => of_listeners.push(Given::clone(given)),
+                    Err(reason) => errors.push(refusal(given, reason)),
+                }
+                continue;
+            }
             match without_effect(given) {
                 Ok(warning) => warnings.push(warning),
                 Err(error) => errors.push(error),
@@ -137,7 +146,7 @@ impl Config {
         if !errors.is_empty() {
             return Err(errors);
         }
-        resolve::resolve(settings, warnings, machine)
+        resolve::resolve(settings, of_listeners, warnings, machine)
     }
 
     /// A setting by its name.

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod broker;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod http;
 pub mod logging;
@@ -14,3 +15,4 @@ pub mod preflight;
 pub mod process;
 pub mod purgatory;
 pub mod shard;
+pub mod telemetry;

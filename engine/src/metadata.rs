@@ -9,6 +9,7 @@
 pub mod controller;
 pub mod features;
 pub mod image;
+pub mod kafka;
 pub mod quorum;
 pub mod records;
 pub mod snapshot;

@@ -6,6 +6,7 @@
 //! that a figure corresponds to. Knows nothing of sockets and HTTP; storage's figures come in as its snapshots.
 
 mod cells;
+mod clients;
 mod registry;
 mod requests;
 mod sample;
@@ -14,6 +15,7 @@ mod text;
 mod topics;
 
 pub use cells::{Counter, Gauge, Histogram};
+pub use clients::ClientCells;
 pub use registry::{Metrics, ProcessFigures};
 pub use requests::{RequestFigures, RequestTimes};
 pub use sample::sample;
@@ -151,6 +153,14 @@ impl CloseCause {
 pub struct ShardMetrics {
     /// Connections accepted.
     pub connections_opened: Counter,
+    /// Connections closed at once because their address had enough.
+    pub connections_refused: Counter,
+    /// Times that a listener waited because there were enough connections.
+    pub accept_stalls: Counter,
+    /// Connections that waited because too many came in a short time.
+    pub accept_throttles: Counter,
+    /// Times that a request waited because too many had no place in their partitions' order.
+    pub queue_stalls: Counter,
     /// Bytes read from sockets.
     pub received_bytes: Counter,
     /// Bytes handed to sockets.
@@ -171,6 +181,20 @@ pub struct ShardMetrics {
     pub answer_stalls: Counter,
     /// Bytes that answers on their way hold.
     pub answer_bytes: Gauge,
+    /// Sends from the buffers themselves.
+    pub zerocopy_sends: Counter,
+    /// Bytes of them.
+    pub zerocopy_bytes: Counter,
+    /// Of them, those that the kernel is done with.
+    pub zerocopy_completions: Counter,
+    /// Of those, the ones that the kernel copied all the same.
+    pub zerocopy_copied: Counter,
+    /// Connections that went back to ordinary sends.
+    pub zerocopy_fallbacks: Counter,
+    /// Sends that the kernel had no room to pin.
+    pub zerocopy_refusals: Counter,
+    /// Bytes that the kernel sends from our memory now.
+    pub zerocopy_pinned_bytes: Gauge,
     /// Panics that took one connection with them.
     pub contained_panics: Counter,
     /// Tasks that kept the thread for longer than [`TASK_TIME_MAX`](hayate_rt::spawn::TASK_TIME_MAX).
@@ -191,6 +215,8 @@ pub struct ShardMetrics {
     pub offline_partitions: Gauge,
     /// Cells of its topics.
     pub topics: ShardTopics,
+    /// The telemetry of its clients.
+    pub clients: ClientCells,
     copied_bytes: [Counter; CopyPath::ALL.len()],
     protocol_errors: [Counter; ProtocolError::ALL.len()],
     closed: [Counter; CloseCause::ALL.len()],

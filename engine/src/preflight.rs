@@ -47,12 +47,24 @@ impl std::error::Error for Refusal {}
 pub struct Cleared {
     /// The data folder's lock.
     pub lock: FolderLock,
-    /// Where to listen for clients, with a real port.
-    pub listen: SocketAddr,
+    /// Where to listen for clients, with real ports, one an address of `listeners`.
+    pub listen: Vec<SocketAddr>,
     /// Bound and listening, one an address of `http.listeners`.
     pub http: Vec<TcpListener>,
     /// The limits in force.
     pub limits: Limits,
+}
+
+/// Locks the folder alone: for work on it without a broker. Unlike a start, this makes no folder.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn lock_folder(config: &Config) -> Result<FolderLock, Refusal> {
+    let folder = &config.options.data_dir;
+    if !folder.is_dir() {
+        return Err(Refusal::new(format!("there is no folder {}", folder.display()), "set log.dirs"));
+    }
+    folder::take(folder)
 }
 
 /// Raises limits as far as they go, then checks everything.
@@ -64,7 +76,7 @@ pub fn clear(config: &Config, system: &System) -> Result<Cleared, Refusal> {
     limits.check()?;
     kernel::check(system)?;
     let lock = folder::take(&config.options.data_dir)?;
-    let listen = ports::probe(config.options.listen)?;
+    let listen = ports::probe(&config.options.listeners)?;
     let http = config.http.iter().map(|address| ports::bind_http(*address)).collect::<Result<_, _>>()?;
     Ok(Cleared { lock, listen, http, limits })
 }

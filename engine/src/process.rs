@@ -3,9 +3,14 @@
 //! The thread that [`run`] is called on and those of HTTP and of signals are no shards: they may block. What happens
 //! elsewhere reaches the first as an [`Event`]. The shards' own work begins in [`crate::broker`].
 
-use crate::broker::{RunningShard, ShardParts, shard_parts, start_shard};
-use crate::cli::{self, Command, Sources};
-use crate::config::{Config, Given, Origin, properties};
+mod folder;
+
+use crate::broker::{
+    Advertised, ListenerOptions, RunningShard, ShardParts, StopProgress, shard_parts, start_shard,
+};
+use crate::cli::{self, Command, Connect, Sources};
+use crate::commands::{self, CommandError, Task};
+use crate::config::{Config, Given, Origin, file};
 use crate::http::{self, Pages, Phase, PhaseCell};
 use crate::logging::{self, Logging};
 use crate::metrics::{Metrics, ShardMetrics, sample};
@@ -41,12 +46,15 @@ const EVENTS_MAX: usize = 4096;
 
 /// Does what the arguments behind the program's name say, to the end of the process; gives its exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let done = match cli::parse(arguments) {
-        Ok(Command::Help) => print(cli::HELP),
-        Ok(Command::Version) => print(&format!("{}\n", cli::version())),
+        Ok(Command::Print(text)) => print(&text),
         Ok(Command::Config(sources)) => show_config(&sources),
         Ok(Command::Start(sources)) => start(&sources),
+        Ok(Command::Metadata(handover, sources)) => folder::hand_over(handover, &sources),
+        Ok(Command::Topics(connect, asked)) => talk(&connect, Task::Topics(asked)),
+        Ok(Command::Produce(connect, asked)) => talk(&connect, Task::Produce(asked)),
+        Ok(Command::Consume(connect, asked)) => talk(&connect, Task::Consume(asked)),
+        Ok(Command::Configs(connect, asked)) => talk(&connect, Task::Configs(asked)),
         Err(error) => Err(Failure::usage(error)),
     };
     match done {
@@ -76,6 +84,17 @@ impl Failure {
     }
 }
 
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Failure {
+        Failure { lines: error.lines(), code: if error.is_mistake() { EXIT_USAGE } else { EXIT_FAILED } }
+    }
+}
+
+/// Does what needs a cluster.
+fn talk(connect: &Connect, task: Task) -> Result<(), Failure> {
+    Ok(commands::run(connect, &task)?)
+}
+
 /// Prints to standard output; whoever closed it does not want to know.
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
@@ -92,26 +111,29 @@ fn show_config(sources: &Sources) -> Result<(), Failure> {
 }
 
 fn load(sources: &Sources, system: &System) -> Result<Config, Failure> {
+    resolve(&given(sources)?, system)
+}
+
+/// What was set, in the order in which it counts.
+fn given(sources: &Sources) -> Result<Vec<Given>, Failure> {
     let mut given = match &sources.file {
         Some(path) => read_file(path)?,
         None => Vec::new(),
     };
     given.extend(sources.overrides.iter().cloned());
+    Ok(given)
+}
+
+fn resolve(given: &[Given], system: &System) -> Result<Config, Failure> {
     let machine = system.machine(cores().len());
-    Config::resolve(&given, &machine).map_err(|errors| Failure {
+    Config::resolve(given, &machine).map_err(|errors| Failure {
         lines: errors.iter().map(ToString::to_string).collect(),
         code: EXIT_USAGE,
     })
 }
 
 fn read_file(path: &Path) -> Result<Vec<Given>, Failure> {
-    let unreadable = |cause: String| Failure::usage(format!("--config {}: {cause}", path.display()));
-    let bytes = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-    if bytes > properties::FILE_BYTES_MAX as u64 {
-        return Err(unreadable(format!("{bytes} bytes are no configuration")));
-    }
-    let text = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    let properties = properties::parse(&text).map_err(|error| unreadable(error.to_string()))?;
+    let properties = file::read(path).map_err(|reason| Failure::usage(format!("--config {reason}")))?;
     let path = Arc::new(path.to_path_buf());
     let given = properties.into_iter().map(|property| Given {
         key: property.key,
@@ -148,7 +170,7 @@ fn start(sources: &Sources) -> Result<(), Failure> {
     let mut config = load(sources, &system)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let cleared = preflight::clear(&config, &system).map_err(Failure::failed)?;
-    use_ports(&mut config, &cleared);
+    settle_listeners(&mut config, &cleared, &system);
     config.options.loggers = loggers.clone();
     announce(&config, &cleared);
     let (events, inbox) = flume::bounded(EVENTS_MAX);
@@ -156,8 +178,9 @@ fn start(sources: &Sources) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::with_topics(config.shards.into(), config.options.metrics_topics_max));
     let phase = Arc::new(PhaseCell::default());
     serve_http(cleared.http, Pages::new(&metrics, &phase, &loggers, move || system.process()))?;
-    let stops = spawn_shards(&config, &cleared.lock, &metrics, &events)?;
-    let broker = Broker { events: inbox, stops, phase };
+    let stopping = StopProgress::new(config.shards);
+    let stops = spawn_shards(&config, &cleared.lock, &metrics, &stopping, &events)?;
+    let broker = Broker { events: inbox, stops, phase, stopping };
     broker.wait_until_started()?;
     let took = hayate_rt::kernel::now().since(began);
     tracing::info!(millis = took.as_millis(), "ready");
@@ -166,23 +189,33 @@ fn start(sources: &Sources) -> Result<(), Failure> {
     outcome
 }
 
-/// Puts the ports that the system chose into the configuration.
-fn use_ports(config: &mut Config, cleared: &Cleared) {
-    config.options.listen = cleared.listen;
-    if config.options.advertised.1 == 0 {
-        config.options.advertised.1 = cleared.listen.port();
+/// Puts the ports that the system chose and the machine's name into the configuration.
+fn settle_listeners(config: &mut Config, cleared: &Cleared, system: &System) {
+    let mut name = None;
+    for (listener, listen) in config.options.listeners.iter_mut().zip(&cleared.listen) {
+        listener.listen = *listen;
+        let Some(advertised) = &mut listener.advertised else { continue };
+        if advertised.port == 0 {
+            advertised.port = listen.port();
+        }
+        let this_host = || name.get_or_insert_with(|| system.canonical_host()).clone();
+        advertised.host = Some(advertised.host.take().unwrap_or_else(this_host));
     }
 }
 
 fn announce(config: &Config, cleared: &Cleared) {
     let options = &config.options;
+    let of_each = |shown: fn(&ListenerOptions) -> String| {
+        options.listeners.iter().map(shown).collect::<Vec<_>>().join(",")
+    };
     let http: Vec<String> =
         cleared.http.iter().filter_map(|listener| Some(listener.local_addr().ok()?.to_string())).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         node = options.node_id,
-        listen = %options.listen,
-        advertised = %format_args!("{}:{}", options.advertised.0, options.advertised.1),
+        listen = %of_each(|listener| listener.listen.to_string()),
+        advertised = %of_each(advertised_of),
+        listeners = %of_each(|listener| listener.name.clone()),
         http = http.join(","),
         folder = %options.data_dir.display(),
         shards = config.shards,
@@ -193,6 +226,13 @@ fn announce(config: &Config, cleared: &Cleared) {
     let cores = cores().len();
     if usize::from(config.shards) > cores {
         tracing::warn!(shards = config.shards, cores, "there are more shards than cores: they take turns");
+    }
+}
+
+fn advertised_of(listener: &ListenerOptions) -> String {
+    match &listener.advertised {
+        Some(Advertised { host, port }) => format!("{}:{port}", host.as_deref().unwrap_or_default()),
+        None => "nothing".to_owned(),
     }
 }
 
@@ -233,6 +273,7 @@ fn spawn_shards(
     config: &Config,
     lock: &FolderLock,
     metrics: &Metrics,
+    progress: &Arc<StopProgress>,
     events: &flume::Sender<Event>,
 ) -> Result<Vec<flume::Sender<()>>, Failure> {
     let cores = cores();
@@ -250,6 +291,7 @@ fn spawn_shards(
             options: options.clone(),
             lock: lock.clone(),
             metrics: metrics.shard(number),
+            progress: progress.clone(),
             events: events.clone(),
             stopping,
         };
@@ -267,6 +309,7 @@ struct ShardThread {
     options: Arc<crate::broker::BrokerOptions>,
     lock: FolderLock,
     metrics: Arc<ShardMetrics>,
+    progress: Arc<StopProgress>,
     events: flume::Sender<Event>,
     stopping: flume::Receiver<()>,
 }
@@ -298,7 +341,7 @@ impl ShardThread {
             Ok(disk) => disk,
             Err(error) => return not_started(error.to_string()),
         };
-        let (network, metrics) = (Network::kernel(), self.metrics.clone());
+        let (network, metrics) = (Network::kernel_with(self.options.zerocopy), self.metrics.clone());
         let started = start_shard(self.parts, rt.clone(), disk, network, self.options, metrics).await;
         let running = match started {
             Ok(running) => running,
@@ -307,7 +350,8 @@ impl ShardThread {
         publish_figures(&rt, &running, self.metrics);
         let _ = self.events.send_async(Event::Started).await;
         let _ = self.stopping.recv_async().await;
-        let failure = running.stop(DRAIN_TIME_MAX).await.err().map(|error| error.to_string());
+        let stopped = running.stop_telling(DRAIN_TIME_MAX, self.progress.shard(shard)).await;
+        let failure = stopped.err().map(|error| error.to_string());
         Event::Stopped { shard, failure }
     }
 }
@@ -340,13 +384,17 @@ struct Broker {
     events: flume::Receiver<Event>,
     stops: Vec<flume::Sender<()>>,
     phase: Arc<PhaseCell>,
+    /// How far each shard is once they stop.
+    stopping: Arc<StopProgress>,
 }
 
 impl Broker {
     fn wait_until_started(&self) -> Result<(), Failure> {
         let (shards, mut started) = (self.stops.len(), 0);
         while started < shards {
-            match self.next("starting", started) {
+            let say =
+                || tracing::info!(percent = started * 100 / shards, started, shards, "still starting shards");
+            match self.next(say) {
                 Event::Started => started += 1,
                 Event::NotStarted { shard, cause } => {
                     tracing::error!(shard, cause, "the start failed");
@@ -370,7 +418,10 @@ impl Broker {
         while stopped < self.stops.len() {
             let event = match begun {
                 None => self.events.recv().expect("the thread of signals holds a sender"),
-                Some(_) => self.next("stopping", stopped),
+                Some(_) => self.next(|| {
+                    let stopping = self.stopping.now();
+                    tracing::info!(percent = stopping.percent(), "still stopping: {stopping}");
+                }),
             };
             match event {
                 Event::Signal(signal) => {
@@ -396,15 +447,12 @@ impl Broker {
         if failures.is_empty() { Ok(()) } else { Err(Failure { lines: failures, code: EXIT_FAILED }) }
     }
 
-    /// The next event; while it is waited for, lines of progress.
-    fn next(&self, what: &'static str, done: usize) -> Event {
+    /// The next event; while it is waited for, `say` is called every second.
+    fn next(&self, say: impl Fn()) -> Event {
         loop {
             match self.events.recv_timeout(PATIENCE) {
                 Ok(event) => return event,
-                Err(flume::RecvTimeoutError::Timeout) => {
-                    let of = self.stops.len();
-                    tracing::info!(percent = done * 100 / of, done, of, "still {what} shards");
-                }
+                Err(flume::RecvTimeoutError::Timeout) => say(),
                 Err(flume::RecvTimeoutError::Disconnected) => {
                     unreachable!("the thread of signals holds a sender")
                 }

@@ -4,6 +4,7 @@
 //! that owns it ([`router`], [`owner`]). Receive loops await nothing but their inbox. What crosses between shards stands
 //! in [`calls`]; nothing else is shared but `Bytes` and immutable views of the cluster ([`view`]).
 
+pub mod admission;
 pub mod budget;
 pub mod calls;
 pub mod connection;
@@ -21,14 +22,16 @@ use crate::broker::BrokerOptions;
 use crate::metadata::controller::PRODUCER_ID_BLOCK_LEN;
 use crate::metrics::{CloseCause, ShardMetrics};
 use crate::placement::ShardId;
+use crate::telemetry::{Instances, Limits};
+use admission::Admission;
 use budget::{Budget, Pool};
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use connection::Connection;
 use hayate_net::send::SendCounters;
-use hayate_net::socket::Listener;
+use hayate_net::socket::{Listener, Network};
 use hayate_rt::mailbox::{Call, Caller, Inbox};
 use hayate_rt::notify::Lock;
-use hayate_rt::{Queue, Rt};
+use hayate_rt::{MonoTime, Queue, Rt};
 use hayate_storage::batch::ProducerId;
 use interrupt::Interrupt;
 use owner::{Owner, Started};
@@ -44,6 +47,10 @@ use view::ClusterView;
 
 /// How long the controller may take: as long as Kafka's clients wait for an answer by default.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(25);
+/// Clients that may take part in telemetry, over all shards: as many as Kafka keeps.
+const TELEMETRY_INSTANCES_MAX: usize = 16_384;
+/// Series that all clients together may show.
+const TELEMETRY_SERIES_MAX: usize = 16_384;
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idle connections are looked for.
@@ -89,6 +96,8 @@ pub struct Shard {
     pub id: ShardId,
     /// Its runtime.
     pub rt: Rt,
+    /// Its way to its clients.
+    pub network: Network,
     /// The broker's settings.
     pub options: Arc<BrokerOptions>,
     /// Which requests are served.
@@ -99,14 +108,20 @@ pub struct Shard {
     pub router: Router,
     /// Its connections.
     pub connections: Connections,
+    /// Who may connect, of all shards.
+    pub admission: Arc<Admission>,
     /// Its fetch sessions.
     pub sessions: RefCell<SessionCache>,
+    /// The clients whose metrics it takes.
+    pub telemetry: RefCell<Instances>,
     /// What its topics are set to.
     pub settings: TopicSettings,
     /// Its memory for requests.
     pub budget: Rc<Budget>,
-    /// Its memory for answers on their way.
+    /// Its memory for answers on their way: until they are sent, and for what the kernel sends from it, until it has been.
     pub answers: Rc<Pool>,
+    /// Its room for requests that have no place in their partitions' order yet: a number, not bytes.
+    pub queued: Rc<Pool>,
     /// What it sent.
     pub sent: SendCounters,
     /// What it counts.
@@ -122,24 +137,32 @@ impl Shard {
     pub fn new(
         rt: Rt,
         options: Arc<BrokerOptions>,
-        owner: Rc<Owner>,
+        network: Network,
         router: Router,
         control: Caller<ControlCall, ControlAnswer>,
+        admission: Arc<Admission>,
         metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
-        let shards = router.shards();
+        let (owner, shards) = (router.own().clone(), router.shards());
+        let answers = Pool::new(options.answer_bytes_per_shard(shards));
+        let pinned = RefCell::new(Pool::take(&answers, 0));
+        network.watch_pins(Rc::new(move |bytes| pinned.borrow_mut().correct(bytes)));
         Rc::new(Shard {
             id: owner.shard(),
             rt,
             served: Served::new(),
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
+            telemetry: RefCell::new(Instances::new(telemetry_limits(&options, shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),
-            answers: Pool::new(options.answer_bytes_per_shard(shards)),
+            answers,
+            queued: Pool::new(options.queued_requests_per_shard(shards)),
             options,
+            network,
             owner,
             router,
             connections: Connections::default(),
+            admission,
             sent: SendCounters::default(),
             metrics,
             waiting_fetches: Cell::new(0),
@@ -192,13 +215,15 @@ impl Shard {
         }
     }
 
-    /// Accepts connections until the broker stops.
-    pub async fn accept(self: Rc<Self>, listener: Listener) {
+    /// Accepts connections until the broker stops. `place` is that of the listener among the broker's.
+    pub async fn accept(self: Rc<Self>, listener: Listener, place: usize) {
         while let Some(accepted) = self.stop.unless(listener.accept()).await {
             match accepted {
                 Ok((socket, peer)) => {
+                    let admitting = self.admission.admit(&self.rt, &self.metrics, place, peer);
+                    let Some(Some(seat)) = self.stop.unless(admitting).await else { continue };
                     self.metrics.connections_opened.add(1);
-                    let serving = Connection::serve(self.clone(), socket, peer);
+                    let serving = Connection::serve(self.clone(), socket, peer, seat);
                     self.rt.spawn(Queue::Foreground, serving).detach();
                     self.rt.yield_now().await;
                 }
@@ -237,23 +262,31 @@ impl Shard {
         }
     }
 
-    /// Closes connections on which nothing has happened for `connections.max.idle.ms`.
+    /// Forgets clients whose metrics stay away, and closes connections on which nothing has happened for `connections.max.idle.ms`.
     pub async fn sweep_idle(self: Rc<Self>) {
         let idle_max = self.options.connections_max_idle;
-        while self.stop.unless(self.rt.sleep(IDLE_SWEEP_EVERY.min(idle_max))).await.is_some() {
+        let every = idle_max.map_or(IDLE_SWEEP_EVERY, |idle_max| IDLE_SWEEP_EVERY.min(idle_max));
+        while self.stop.unless(self.rt.sleep(every)).await.is_some() {
             let now = self.rt.now();
-            for connection in self.connections.all() {
-                if now.since(connection.last_active()) > idle_max {
-                    connection.close_because(CloseCause::Idle);
-                    connection.abort();
-                }
+            self.telemetry.borrow_mut().expire(now);
+            if let Some(idle_max) = idle_max {
+                self.close_idle(now, idle_max);
+            }
+        }
+    }
+
+    fn close_idle(&self, now: MonoTime, idle_max: Duration) {
+        for connection in self.connections.all() {
+            if now.since(connection.last_active()) > idle_max {
+                connection.close_because(CloseCause::Idle);
+                connection.abort();
             }
         }
     }
 
     /// Stops accepting and reading; open requests are answered, long polls with what they have. Resolves when every
-    /// connection has ended, at the latest after `patience`: what is left then is cut.
-    pub async fn drain(&self, patience: Duration) {
+    /// connection has ended, at the latest after `patience`: what is left then is cut. `told` hears how many there still are.
+    pub async fn drain(&self, patience: Duration, told: &dyn Fn(usize)) {
         self.stop.set();
         for connection in self.connections.all() {
             connection.close_because(CloseCause::Stop);
@@ -261,9 +294,20 @@ impl Shard {
         }
         let deadline = self.rt.now() + patience;
         while !self.connections.is_empty() && self.rt.now() < deadline {
+            told(self.connections.len());
             self.rt.sleep(Duration::from_millis(1)).await;
         }
         self.connections.all().iter().for_each(|connection| connection.abort());
+        told(0);
+    }
+}
+
+/// A shard's part of what may be kept of clients' telemetry.
+fn telemetry_limits(options: &BrokerOptions, shards: usize) -> Limits {
+    Limits {
+        instances_max: TELEMETRY_INSTANCES_MAX.div_ceil(shards),
+        series_max: TELEMETRY_SERIES_MAX.div_ceil(shards),
+        push_bytes_max: options.telemetry_bytes_max,
     }
 }
 

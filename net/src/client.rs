@@ -445,7 +445,8 @@ mod tests {
         let refusal = api_versions::unsupported_version_response(&supported());
         let again = negotiate(4, &refusal, 0).expect("readable");
         assert_eq!(again, Negotiation::AskAgain { api_version: 3 });
-        let answer = api_versions::response(3, &supported(), &[], -1);
+        let features = api_versions::Features { epoch: -1, ..api_versions::Features::default() };
+        let answer = api_versions::response(3, &supported(), &features);
         let Negotiation::Done(broker) = negotiate(3, &answer, 3).expect("readable") else {
             panic!("the version is supported");
         };

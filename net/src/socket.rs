@@ -12,9 +12,31 @@ use std::net::SocketAddr;
 mod kernel;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod zerocopy;
+
+pub use zerocopy::{PinWatch, Pins, ZerocopyFigures, ZerocopyMode, ZerocopyOptions};
 
 /// Segments that one vectored write hands to the kernel at most.
 pub const SEGMENTS_PER_WRITE_MAX: usize = 64;
+
+/// How a listener's sockets are set; what the simulator has no counterpart of, it ignores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that may wait for `accept`, 1 or more; the kernel caps it at `net.core.somaxconn`.
+    pub backlog: i32,
+    /// Bytes of the kernel's send buffer of each connection; `None` lets the kernel adapt it.
+    pub send_buffer_bytes: Option<usize>,
+    /// Bytes of the kernel's receive buffer of each connection; `None` lets the kernel adapt it.
+    pub receive_buffer_bytes: Option<usize>,
+    /// Whether an IPv6 address takes no IPv4 connections: another listener has them.
+    pub ipv6_only: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions { backlog: 4096, send_buffer_bytes: None, receive_buffer_bytes: None, ipv6_only: false }
+    }
+}
 
 /// Why a socket operation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,15 +97,20 @@ pub struct Network {
 
 #[derive(Clone)]
 enum NetworkInner {
-    Kernel,
+    Kernel(kernel::KernelNetwork),
     #[cfg(feature = "sim")]
     Sim(sim::NodeNetwork),
 }
 
 impl Network {
-    /// The kernel's TCP, driven by the glommio executor that its sockets are made on.
+    /// The kernel's TCP, driven by the glommio executor that its sockets are made on. The kernel copies what is sent.
     pub fn kernel() -> Network {
-        Network { inner: NetworkInner::Kernel }
+        Network::kernel_with(ZerocopyOptions::OFF)
+    }
+
+    /// The same, with sends from the buffers themselves where `options` say so.
+    pub fn kernel_with(options: ZerocopyOptions) -> Network {
+        Network { inner: NetworkInner::Kernel(kernel::KernelNetwork::new(options)) }
     }
 
     /// The simulated network as the node of `rt` sees it.
@@ -101,9 +128,11 @@ impl Network {
     ///
     /// # Errors
     /// [`SocketError::AddressInUse`] when a listener without this sharing holds the address.
-    pub fn listen(&self, addr: SocketAddr) -> Result<Listener, SocketError> {
+    pub fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> Result<Listener, SocketError> {
         let inner = match &self.inner {
-            NetworkInner::Kernel => ListenerInner::Kernel(kernel::KernelListener::bind(addr)?),
+            NetworkInner::Kernel(network) => {
+                ListenerInner::Kernel(kernel::KernelListener::bind(addr, options, network)?)
+            }
             #[cfg(feature = "sim")]
             NetworkInner::Sim(network) => ListenerInner::Sim(network.listen(addr)?),
         };
@@ -117,7 +146,7 @@ impl Network {
     /// [`SocketError::AddressInUse`] when anybody listens there.
     pub fn probe_exclusive(&self, addr: SocketAddr) -> Result<SocketAddr, SocketError> {
         match &self.inner {
-            NetworkInner::Kernel => kernel::probe_exclusive(addr),
+            NetworkInner::Kernel(_) => kernel::probe_exclusive(addr),
             #[cfg(feature = "sim")]
             NetworkInner::Sim(network) => network.probe_exclusive(addr),
         }
@@ -129,11 +158,32 @@ impl Network {
     /// [`SocketError::Refused`] when nobody listens, [`SocketError::Closed`] when the attempt times out.
     pub async fn connect(&self, addr: SocketAddr) -> Result<Socket, SocketError> {
         let inner = match &self.inner {
-            NetworkInner::Kernel => SocketInner::Kernel(kernel::KernelSocket::connect(addr).await?),
+            NetworkInner::Kernel(network) => {
+                SocketInner::Kernel(kernel::KernelSocket::connect(addr, network).await?)
+            }
             #[cfg(feature = "sim")]
             NetworkInner::Sim(network) => SocketInner::Sim(network.connect(addr).await?),
         };
         Ok(Socket { inner })
+    }
+
+    /// What the sockets of this network sent from the buffers themselves so far.
+    pub fn zerocopy_figures(&self) -> ZerocopyFigures {
+        match &self.inner {
+            NetworkInner::Kernel(network) => network.zerocopy_figures(),
+            #[cfg(feature = "sim")]
+            NetworkInner::Sim(network) => network.zerocopy_figures(),
+        }
+    }
+
+    /// Has `watch` told, now and whenever it changes, how many bytes of this process's buffers the sockets of this network are sent
+    /// from. It replaces an earlier one; it must not touch a socket.
+    pub fn watch_pins(&self, watch: PinWatch) {
+        match &self.inner {
+            NetworkInner::Kernel(network) => network.watch_pins(watch),
+            #[cfg(feature = "sim")]
+            NetworkInner::Sim(network) => network.watch_pins(watch),
+        }
     }
 }
 
@@ -221,6 +271,16 @@ impl Socket {
             SocketInner::Kernel(socket) => socket.write_rope(rope).await,
             #[cfg(feature = "sim")]
             SocketInner::Sim(socket) => socket.write_rope(rope).await,
+        }
+    }
+
+    /// What of the segments sent so far must stay in memory because the network reads them there. They do, whatever becomes of this
+    /// socket.
+    pub fn pins(&self) -> Pins {
+        match &self.inner {
+            SocketInner::Kernel(socket) => socket.pins(),
+            #[cfg(feature = "sim")]
+            SocketInner::Sim(socket) => socket.pins(),
         }
     }
 

@@ -12,13 +12,14 @@ const NAMES_MAX: usize = 10;
 /// What our own files that Kafka does not have are called, in the data folder and in a log's.
 const OURS: &str = "hayate.";
 /// Kafka's, and the lock that it and we hold.
-const KAFKAS: [&str; 7] = [
+const KAFKAS: [&str; 8] = [
     META_PROPERTIES,
     CLEAN_SHUTDOWN,
     RECOVERY_POINT_CHECKPOINT,
     REPLICATION_CHECKPOINT,
     LOG_START_CHECKPOINT,
     "cleaner-offset-checkpoint",
+    "bootstrap.checkpoint",
     ".lock",
 ];
 /// In the folder of Kafka's metadata log, which a quorum of ours keeps as well.
@@ -78,6 +79,7 @@ mod tests {
             ".kafka_cleanshutdown",
             "replication-offset-checkpoint",
             ".lock",
+            "bootstrap.checkpoint",
         ] {
             assert!(known(name, is_of_data_folder), "{name}");
         }

@@ -9,6 +9,7 @@ pub mod epochs;
 pub mod error;
 pub mod foreign;
 pub mod index;
+pub mod kafka_folder;
 pub mod log;
 pub mod mutants;
 pub mod names;

@@ -28,7 +28,7 @@ use std::rc::Rc;
 /// The file that marks a log as damaged, in its folder. Whoever has restored the data removes it.
 pub const DAMAGE_MARK: &str = "hayate.damaged";
 /// The file that says that a recovery has run and that nobody has acted on it yet: see [`acted_on`].
-const UNCLEAN_MARK: &str = "hayate.unclean";
+pub(crate) const UNCLEAN_MARK: &str = "hayate.unclean";
 
 /// What recovery is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,11 @@ pub async fn recover(
     }
     finish(&context, &checkpoints.merged, &checkpoints.parts, damaged, idle).await?;
     Ok(report)
+}
+
+/// Notes, durably, that the last stop was not clean, until somebody has [`acted_on`] it.
+pub(crate) async fn mark_unclean(disk: &Disk, data_dir: &Path) -> Result<(), StorageError> {
+    Ok(disk.replace_small(data_dir.join(UNCLEAN_MARK), b"recovered\n").await?)
 }
 
 /// What follows from an unclean stop (new leader epochs) is durable: the next start need not think of it again.
@@ -185,7 +190,7 @@ async fn finish(
     }
     if !idle {
         // The WALs tell of the unclean stop; once they are gone, this does.
-        disk.replace_small(context.data_dir.join(UNCLEAN_MARK), b"recovered\n").await?;
+        mark_unclean(disk, context.data_dir).await?;
     }
     let generation = checkpoint.generation + 1;
     let merged = Checkpoint { generation, wal: None, entries: checkpoint.entries.clone() };

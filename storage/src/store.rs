@@ -54,7 +54,7 @@ pub struct StoreConfig {
     pub unflushed_bytes_max: u64,
     /// How long after its deletion the files of a log are kept (`file.delete.delay.ms` of the broker).
     pub delete_delay: Duration,
-    /// `producer.id.expiration.ms`
+    /// `producer.id.expiration.ms`, until [`Store::set_producer_expiration_ms`].
     pub producer_expiration_ms: i64,
 }
 
@@ -125,6 +125,8 @@ pub(crate) struct Shared {
     checkpoint_generation: Cell<u64>,
     pub(crate) budget: Rc<Budget>,
     reads: RefCell<ReadCache>,
+    /// `producer.id.expiration.ms` in force.
+    pub(crate) producer_expiration_ms: Cell<i64>,
     counters: Counters,
     no_space: Cell<bool>,
     /// Nothing more is taken.
@@ -277,6 +279,18 @@ impl Store {
             }
             self.shared.count_stall();
             freed.await;
+        }
+    }
+
+    /// Changes `producer.id.expiration.ms`, for the logs that are open and those to come.
+    pub fn set_producer_expiration_ms(&self, expiration_ms: i64) {
+        if self.shared.producer_expiration_ms.replace(expiration_ms) == expiration_ms {
+            return;
+        }
+        for log in self.shared.logs.borrow().values() {
+            let mut state = log.state.borrow_mut();
+            state.producers.set_expiration_ms(expiration_ms);
+            state.flushed_producers.set_expiration_ms(expiration_ms);
         }
     }
 

@@ -122,7 +122,7 @@ await_line() {
 
 # kafka_broker_start DIR [KEY=VALUE…] → bootstrap address. A fresh single-node broker with its files, log (out) and
 # pid in DIR; called again on the same DIR it starts the same broker on the same port. KAFKA_WRAP is put before
-# java (e.g. "taskset -c 0"); KAFKA_BROKER_HEAP sets its heap.
+# java (e.g. "taskset -c 0"); KAFKA_BROKER_HEAP sets its heap, KAFKA_FORMAT what else its folder is formatted with.
 kafka_broker_start() {
   local dir="$1" port
   shift
@@ -131,7 +131,7 @@ kafka_broker_start() {
   if [ ! -e "$dir/bootstrap" ]; then
     port="$(free_port)"
     kafka_properties "$dir" "$port" "$(free_port)" "$@" >"$dir/server.properties"
-    tool storage format --standalone -t "$(uuid22)" -c "$dir/server.properties" >"$dir/format" 2>&1 ||
+    tool storage format --standalone ${KAFKA_FORMAT:-} -t "$(uuid22)" -c "$dir/server.properties" >"$dir/format" 2>&1 ||
       { cat "$dir/format" >&2; return 1; }
     echo "127.0.0.1:$port" >"$dir/bootstrap"
   fi

@@ -37,6 +37,7 @@ pub struct Setup {
     folder: PathBuf,
     owns_folder: bool,
     settings: BTreeMap<String, String>,
+    config: Option<PathBuf>,
     environment: Vec<(String, String)>,
     prepare: Vec<Prepare>,
 }
@@ -55,6 +56,7 @@ impl Default for Setup {
             folder: fresh_folder(),
             owns_folder: true,
             settings,
+            config: None,
             environment: Vec::new(),
             prepare: Vec::new(),
         }
@@ -76,6 +78,12 @@ impl Setup {
     /// Sets a key.
     pub fn set(mut self, key: &str, value: impl ToString) -> Setup {
         self.settings.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Takes this file of settings; what is set otherwise goes before it.
+    pub fn config(mut self, file: &Path) -> Setup {
+        self.config = Some(file.to_path_buf());
         self
     }
 
@@ -115,7 +123,9 @@ impl Setup {
 
     fn command(&mut self) -> Command {
         let mut command = Command::new(self.binary.as_deref().unwrap_or_else(|| binary()));
-        command.arg("start").arg("--override").arg(format!("log.dirs={}", self.data().display()));
+        command.arg("start");
+        command.args(self.config.iter().flat_map(|file| [Path::new("--config"), file]));
+        command.arg("--override").arg(format!("log.dirs={}", self.data().display()));
         for (key, value) in &self.settings {
             command.arg("--override").arg(format!("{key}={value}"));
         }
@@ -340,6 +350,7 @@ impl Broker {
             folder: self.setup.folder.clone(),
             owns_folder,
             settings: self.setup.settings.clone(),
+            config: self.setup.config.clone(),
             environment: self.setup.environment.clone(),
             prepare: Vec::new(),
         };
@@ -369,7 +380,7 @@ fn addresses_in(log: &str) -> Option<Addresses> {
     let line = log.lines().find(|line| line.contains(" starting "))?;
     let field = |name: &str| {
         let rest = line.split_once(&format!(" {name}="))?.1;
-        rest.split(' ').next()?.trim_matches('"').parse().ok()
+        rest.split([' ', ',']).next()?.trim_matches('"').parse().ok()
     };
     Some(Addresses { kafka: field("listen")?, http: field("http")? })
 }
@@ -380,7 +391,7 @@ mod tests {
 
     #[test]
     fn addresses_are_read_from_the_log() {
-        let log = "x\n2026-01-01T00:00:00Z  INFO main hayate: starting version=\"0\" node=1 listen=127.0.0.1:5 \
+        let log = "x\n2026-01-01T00:00:00Z  INFO main hayate: starting version=\"0\" node=1 listen=127.0.0.1:5,[::1]:7 \
                    advertised=127.0.0.1:5 http=\"127.0.0.1:6\" folder=/a b\n";
         let expected =
             Addresses { kafka: "127.0.0.1:5".parse().unwrap(), http: "127.0.0.1:6".parse().unwrap() };

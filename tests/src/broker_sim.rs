@@ -6,7 +6,9 @@ mod rough;
 pub use client::{Client, Topic, checked, name, records_from, records_of, values};
 pub use rough::{MUST_REACH, run_seed};
 
-use hayate_engine::broker::{BrokerOptions, RunningShard, StartError, shard_parts, start_shard};
+use hayate_engine::broker::{
+    BrokerOptions, ListenerOptions, RunningShard, StartError, shard_parts, start_shard,
+};
 use hayate_engine::metrics::Metrics;
 use hayate_net::socket::Network;
 use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
@@ -47,8 +49,7 @@ impl Bench {
         let sim = Sim::new(seed);
         let addr = node_addr(BROKER, PORT);
         let mut options = BrokerOptions {
-            listen: addr,
-            advertised: (addr.ip().to_string(), PORT),
+            listeners: vec![ListenerOptions::new("PLAINTEXT", addr)],
             mailbox_credits: 1,
             ..BrokerOptions::new("/data")
         };
@@ -131,8 +132,12 @@ impl Bench {
 
     /// A connected client.
     pub async fn client(&self) -> Client {
-        let rt = Rt::sim(self.sim.node(CLIENT));
-        let network = Network::sim(&self.network, &rt);
-        Client::new(network.connect(node_addr(BROKER, PORT)).await.expect("the broker listens"))
+        self.client_of(CLIENT, PORT).await
+    }
+
+    /// A client on this machine, connected to this port of the broker.
+    pub async fn client_of(&self, node: NodeId, port: u16) -> Client {
+        let network = Network::sim(&self.network, &Rt::sim(self.sim.node(node)));
+        Client::new(network.connect(node_addr(BROKER, port)).await.expect("the broker listens"))
     }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The interop matrix against a released broker: every client's records read back by every client, Kafka's own tools, the
-# same again after kill -9, and kafka-dump-log over the files that a clean stop leaves.
+# same again after kill -9, and kafka-dump-log over the files that a clean stop leaves, one partition record by record.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 case ${1:-} in
@@ -26,4 +26,8 @@ echo "== kafka-dump-log after a clean stop"
 hayate_stop "$work"
 find "$work/data" -regextype posix-extended -regex '.*/[0-9]{20}\.(log|index|timeindex|snapshot)' -size +0c \
   -not -path '*-delete/*' -not -path '*/__cluster_metadata-0/*' -print0 | xargs -0 -n 200 tests/lib/kafka.sh dump_log
-echo "kafka-dump-log accepts the files"
+read -r topic records < <(sed -n 's/^java topic=\([^ ]*\) .* partitions=12 records=\([0-9]*\) .*/\1 \2/p' "$work/state")
+printed=$(tests/lib/kafka.sh tool dump-log --print-data-log --files "$work/data/$topic-0/00000000000000000000.log" |
+  sed -n 's/^| offset: \([0-9]*\) CreateTime: .*/\1/p')
+diff <(echo "$printed") <(seq 0 $(((records + 11) / 12 - 1)))
+echo "kafka-dump-log accepts the files, and prints $(wc -l <<<"$printed") records of $topic-0"

@@ -9,4 +9,4 @@ case ${1:-} in
 esac
 # One test at a time: they measure.
 cargo test --release --locked --package hayate-tests --test start --test memory -- --nocapture --test-threads 1
-cargo test --release --locked --package hayate-tests --test preflight --test cli --test panics -- --nocapture
+cargo test --release --locked --package hayate-tests --test preflight --test cli --test commands --test panics -- --nocapture

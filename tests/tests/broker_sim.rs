@@ -8,6 +8,8 @@ mod cluster;
 mod configs;
 #[path = "broker_sim/hostile.rs"]
 mod hostile;
+#[path = "broker_sim/limits.rs"]
+mod limits;
 #[path = "broker_sim/loggers.rs"]
 mod loggers;
 #[path = "broker_sim/requests.rs"]
@@ -16,6 +18,8 @@ mod requests;
 mod slow;
 #[path = "broker_sim/snapshots.rs"]
 mod snapshots;
+#[path = "broker_sim/telemetry.rs"]
+mod telemetry;
 #[path = "broker_sim/topic_metrics.rs"]
 mod topic_metrics;
 #[path = "broker_sim/zero_copy.rs"]

@@ -28,7 +28,9 @@ fn help_and_version_go_to_standard_output() {
         let output = hayate(&[option]);
         assert_eq!(output.status.code(), Some(0));
         let help = text(&output.stdout);
-        for word in ["--config FILE", "--override KEY=VALUE", "--shards N", "hayate config", "HAYATE_LOG"] {
+        for word in
+            ["--config <FILE>", "--override <KEY=VALUE>", "--shards <N>", "hayate config", "HAYATE_LOG"]
+        {
             assert!(help.contains(word), "{word}");
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! A debug build is not held to the time that a released one must keep.
 
+#[path = "start/listeners.rs"]
+mod listeners;
+
 use hayate_tests::broker::{Broker, Setup};
 use nix::sys::signal::Signal;
 use std::io::Write;
@@ -95,6 +98,16 @@ fn a_second_signal_ends_it_at_once() {
         assert_eq!(broker.wait().code(), Some(128 + second as i32), "{}", broker.log());
         assert!(broker.log().contains("second signal"), "{}", broker.log());
     }
+}
+
+#[test]
+fn a_slow_stop_says_every_second_what_it_waits_for() {
+    let mut broker = Broker::start();
+    let _peer = stubborn_peer(&broker);
+    broker.signal(Signal::SIGTERM);
+    wait_for_log(&mut broker, "still stopping: waiting for the requests of 1 connections");
+    broker.signal(Signal::SIGTERM);
+    assert_eq!(broker.wait().code(), Some(128 + Signal::SIGTERM as i32), "{}", broker.log());
 }
 
 #[track_caller]

@@ -111,7 +111,7 @@ pub(super) async fn alter(
     }
     let is_done = outcomes.iter().all(|outcome| outcome.code == ErrorCode::None.code());
     if is_done && !validate_only && !idle.is_empty() {
-        tracing::warn!(settings = ?idle, "settings were set for brokers that have no effect here");
+        tracing::warn!(settings = idle.join("; "), "settings were set for brokers that have no effect here");
     }
     outcomes
 }
@@ -152,8 +152,8 @@ fn plan(
     }
 }
 
-/// The resource, if it has configurations that the controller keeps. Groups and clients' metrics have none yet, and are refused as by a
-/// broker that does not know them.
+/// The resource, if it has configurations that the controller keeps. Groups have none yet, and are refused as by a broker that
+/// does not know them.
 fn resource(here: NodeId, resource_type: i8, name: &str) -> Result<ConfigResource, ApiError> {
     match ConfigKind::from_number(resource_type) {
         Some(ConfigKind::Topic) => Ok(ConfigResource::topic(name)),
@@ -163,13 +163,14 @@ fn resource(here: NodeId, resource_type: i8, name: &str) -> Result<ConfigResourc
             Ok(_) => Err(invalid(format!("Unexpected broker id, expected {here}, but received {name}"))),
             Err(_) => Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
         },
-        Some(ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group) | None => {
+        Some(kind @ ConfigKind::ClientMetrics) => Ok(ConfigResource { kind, name: name.to_owned() }),
+        Some(ConfigKind::BrokerLogger | ConfigKind::Group) | None => {
             Err(invalid(format!("Unknown resource type {resource_type}")))
         }
     }
 }
 
-/// Settings of brokers that are set and mean nothing here, or some of them.
+/// Settings of brokers that are set and mean nothing here, or some of them, each with the reason.
 fn without_effect(changes: &[(ConfigResource, Alteration)]) -> Vec<String> {
     let of_brokers = changes.iter().filter(|(resource, _)| resource.kind == ConfigKind::Broker);
     let names = of_brokers.flat_map(|(_, alteration)| match alteration {
@@ -179,5 +180,5 @@ fn without_effect(changes: &[(ConfigResource, Alteration)]) -> Vec<String> {
         }
         Alteration::All(configs) => configs.keys().map(String::as_str).collect(),
     });
-    dynamic::without_effect(names).into_iter().map(str::to_owned).collect()
+    dynamic::without_effect(names).into_iter().map(|(name, why)| format!("{name}: {why}")).collect()
 }

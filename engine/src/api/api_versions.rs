@@ -26,6 +26,9 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
         let refused = ApiVersionsResponse::default().with_error_code(ErrorCode::InvalidRequest.code());
         return answer_in(context, version, &refused);
     }
+    if named {
+        context.connection.set_software(&request.client_software_name, &request.client_software_version);
+    }
     let view = context.shard.view();
     let supported: Vec<_> = SUPPORTED
         .iter()

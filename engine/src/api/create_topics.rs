@@ -50,7 +50,8 @@ fn new_topic(context: &RequestContext, topic: &CreatableTopic) -> NewTopic {
 }
 
 fn describe(layers: &Layers<'_>, result: CreateTopicResult) -> CreatableTopicResult {
-    let described = CreatableTopicResult::default().with_name(topic_name(&result.name));
+    let described =
+        CreatableTopicResult::default().with_name(topic_name(&result.name)).with_error_message(None);
     match result.outcome {
         Ok(created) => described
             .with_topic_id(created.topic_id)

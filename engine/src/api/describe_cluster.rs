@@ -14,13 +14,9 @@ const CONTROLLERS: i8 = 2;
 
 pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, WireError> {
     let request: DescribeClusterRequest = context.decode(body)?;
-    let refused = match request.endpoint_type {
-        BROKERS => None,
-        CONTROLLERS => Some(ErrorCode::MismatchedEndpointType),
-        _ => Some(ErrorCode::UnsupportedEndpointType),
-    };
-    if let Some(code) = refused {
-        return context.answer(&DescribeClusterResponse::default().with_error_code(code.code()));
+    if let Some((code, message)) = refusal(request.endpoint_type) {
+        let refused = DescribeClusterResponse::default().with_error_code(code.code());
+        return context.answer(&refused.with_error_message(Some(text(message))));
     }
     let view = context.shard.view();
     let shown = view
@@ -28,7 +24,7 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
         .brokers()
         .filter(|(_, broker)| broker.is_active() || (request.include_fenced_brokers && broker.fenced));
     let brokers = shown.filter_map(|(id, broker)| {
-        let endpoint = broker.endpoints.first()?;
+        let endpoint = broker.endpoint(context.listener())?;
         let described = DescribeClusterBroker::default()
             .with_broker_id(BrokerId(id))
             .with_host(text(endpoint.host.clone()))
@@ -45,4 +41,16 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
     }
     context.answer(&response)
+}
+
+/// Why endpoints of that type are not told of here, in Kafka's words.
+fn refusal(endpoint_type: i8) -> Option<(ErrorCode, String)> {
+    match endpoint_type {
+        BROKERS => None,
+        CONTROLLERS => {
+            let message = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            Some((ErrorCode::MismatchedEndpointType, message.to_owned()))
+        }
+        other => Some((ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {other}"))),
+    }
 }

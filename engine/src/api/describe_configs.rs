@@ -4,20 +4,22 @@
 use super::{RequestContext, broker_loggers, text};
 use crate::broker::BrokerOptions;
 use crate::config::dynamic;
+use crate::metadata::controller::name_fault;
 use crate::metadata::image::{ConfigKind, ConfigMap, ConfigResource};
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::{ConfigType, TOPIC_CONFIGS, TopicConfig};
 use crate::shard::settings::defaults_in;
 use crate::shard::view::ClusterView;
+use crate::telemetry::{self, CLIENT_METRICS_CONFIGS, ClientMetricsConfig};
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
-use hayate_storage::names::validate_topic_name;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Where a value comes from.
@@ -33,6 +35,8 @@ pub(super) enum Source {
     StaticBroker,
     /// The default.
     Default,
+    /// Set for a subscription to clients' metrics.
+    ClientMetrics,
 }
 
 /// Kafka's number of a source.
@@ -43,6 +47,7 @@ pub(super) fn source_number(source: Source) -> i8 {
         Source::DynamicDefaultBroker => 3,
         Source::StaticBroker => 4,
         Source::Default => 5,
+        Source::ClientMetrics => 7,
     }
 }
 
@@ -69,7 +74,7 @@ pub struct BrokerConfig {
 #[derive(Clone, Debug)]
 struct Synonym<'a> {
     name: &'a str,
-    value: &'a str,
+    value: Cow<'a, str>,
     source: Source,
 }
 
@@ -120,8 +125,26 @@ pub(super) fn serve(context: &RequestContext, body: Bytes) -> Result<Answer, Wir
     let first = |resource: &&DescribeConfigsResource| {
         seen.insert((resource.resource_type, resource.resource_name.clone()))
     };
-    let results = request.resources.iter().filter(first).map(describe).collect();
+    let results = match request.resources.iter().any(is_of_unknown_kind) {
+        true => request.resources.iter().filter(first).map(refused).collect(),
+        false => request.resources.iter().filter(first).map(describe).collect(),
+    };
     context.answer(&DescribeConfigsResponse::default().with_results(results))
+}
+
+fn is_of_unknown_kind(resource: &DescribeConfigsResource) -> bool {
+    ConfigKind::from_number(resource.resource_type).is_none()
+}
+
+/// One resource of a kind that nobody knows spoils the whole request, as in Kafka, whose words these are.
+fn refused(resource: &DescribeConfigsResource) -> DescribeConfigsResult {
+    let message = "This most likely occurs because of a request being malformed by the client library or the message was sent to \
+                   an incompatible broker. See the broker logs for more details.";
+    DescribeConfigsResult::default()
+        .with_resource_type(resource.resource_type)
+        .with_resource_name(resource.resource_name.clone())
+        .with_error_code(ErrorCode::InvalidRequest.code())
+        .with_error_message(Some(text(message)))
 }
 
 type Refusal = (ErrorCode, String);
@@ -147,7 +170,15 @@ fn describe_resource(
             broker_loggers::check_described(&resource.resource_name, layers.options.node_id)?;
             return Ok(broker_loggers::describe(&layers.options.loggers, is_asked));
         }
-        Some(ConfigKind::ClientMetrics | ConfigKind::Group) | None => {
+        Some(ConfigKind::ClientMetrics) if resource.resource_name.is_empty() => {
+            let message = "Client metrics subscription name must not be empty".to_owned();
+            return Err((ErrorCode::InvalidRequest, message));
+        }
+        Some(kind @ ConfigKind::ClientMetrics) => {
+            let resource = ConfigResource { kind, name: resource.resource_name.to_string() };
+            describe_client_metrics(view.image.config(&resource).map(AsRef::as_ref))
+        }
+        Some(ConfigKind::Group) | None => {
             let message = format!("Unsupported resource type: {}", resource.resource_type);
             return Err((ErrorCode::InvalidRequest, message));
         }
@@ -160,7 +191,9 @@ fn describe_resource(
 }
 
 fn topic_configs<'a>(view: &'a ClusterView, name: &str) -> Result<Option<&'a ConfigMap>, Refusal> {
-    validate_topic_name(name).map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
+    if let Some(why) = name_fault(name) {
+        return Err((ErrorCode::InvalidTopicException, format!("Topic name is invalid: {why}")));
+    }
     view.topic_by_name(name).map_err(|code| (code, format!("Topic {name} does not exist")))?;
     Ok(view.image.config(&ConfigResource::topic(name)).map(|configs| configs.as_ref()))
 }
@@ -201,11 +234,11 @@ impl<'a> Layers<'a> {
             [(self.broker, Source::DynamicBroker), (self.cluster, Source::DynamicDefaultBroker)]
         {
             let set = names.iter().filter_map(|name| configs?.get_key_value(*name));
-            found.extend(set.map(|(name, value)| Synonym { name, value, source }));
+            found.extend(set.map(|(name, value)| Synonym { name, value: value.as_str().into(), source }));
         }
         let known = || names.iter().filter_map(|name| self.known(name));
         let synonym = |known: &'a BrokerConfig, value: &'a Option<String>, source| {
-            value.as_deref().map(|value| Synonym { name: &known.name, value, source })
+            value.as_deref().map(|value| Synonym { name: &known.name, value: value.into(), source })
         };
         let set = known().filter(|known| known.is_set);
         found.extend(set.filter_map(|known| synonym(known, &known.value, Source::StaticBroker)));
@@ -240,12 +273,14 @@ fn describe_of_topic<'a>(
     layers: &Layers<'a>,
 ) -> Described<'a> {
     let own = configs.and_then(|configs| configs.get(config.name));
-    let own_synonym = own.map(|value| Synonym { name: config.name, value, source: Source::Topic });
+    let own = own.map(|value| config.as_parsed(value));
+    let own_synonym =
+        own.clone().map(|value| Synonym { name: config.name, value: value.into(), source: Source::Topic });
     let behind = config.synonym.map(|behind| layers.synonyms(behind)).unwrap_or_default();
     let synonyms: Vec<Synonym<'a>> = own_synonym.into_iter().chain(behind).collect();
     Described {
         name: config.name,
-        value: Some(own.cloned().unwrap_or_else(|| config.render(&layers.topic_defaults))),
+        value: Some(own.unwrap_or_else(|| config.render(&layers.topic_defaults))),
         source: source_of(&synonyms),
         synonyms,
         is_read_only: false,
@@ -257,6 +292,30 @@ fn describe_of_topic<'a>(
 
 fn source_of(synonyms: &[Synonym<'_>]) -> Source {
     synonyms.first().map_or(Source::Default, |synonym| synonym.source)
+}
+
+/// A subscription to clients' metrics; one that nobody made has its defaults.
+fn describe_client_metrics(configs: Option<&ConfigMap>) -> Vec<Described<'_>> {
+    let describe = |config: &'static ClientMetricsConfig| {
+        let own = configs.and_then(|configs| configs.get(config.name));
+        let own = own.map(|value| Synonym {
+            name: config.name,
+            value: Cow::Borrowed(value),
+            source: Source::ClientMetrics,
+        });
+        let synonyms: Vec<_> = own.into_iter().collect();
+        Described {
+            name: config.name,
+            value: Some(telemetry::render(config, configs)),
+            source: source_of(&synonyms),
+            synonyms,
+            is_read_only: false,
+            is_sensitive: false,
+            kind: Some(config.kind),
+            documentation: config.documentation,
+        }
+    };
+    CLIENT_METRICS_CONFIGS.iter().map(describe).collect()
 }
 
 /// This broker's settings: those of the table, and whatever else is set while it runs.
@@ -298,7 +357,7 @@ fn describe_of_broker<'a>(name: &'a str, value: Option<&str>, layers: &Layers<'a
         synonyms,
         is_read_only: !dynamic::is_dynamic(name),
         is_sensitive,
-        kind: known.map(|known| known.kind),
+        kind: known.map(|known| known.kind).or_else(|| dynamic::kind_elsewhere(name)),
         documentation: known.map_or("", |known| &known.documentation),
     }
 }
@@ -310,7 +369,7 @@ fn show(config: Described<'_>, request: &DescribeConfigsRequest) -> DescribeConf
     let synonym = |synonym: &Synonym<'_>| {
         DescribeConfigsSynonym::default()
             .with_name(text(synonym.name))
-            .with_value((!config.is_sensitive).then(|| text(synonym.value)))
+            .with_value((!config.is_sensitive).then(|| text(&*synonym.value)))
             .with_source(source_number(synonym.source))
     };
     let shown = if request.include_synonyms { config.synonyms.as_slice() } else { &[] };

@@ -47,7 +47,8 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     context.answer(&DescribeProducersResponse::default().with_topics(topics))
 }
 
-/// What is wrong with a whole topic, and words for it. Those for a bad name are ours: Kafka's repeat it, here once a partition.
+/// What is wrong with a whole topic, and words for it. Those for a bad name are shorter than Kafka's, which repeat it, here once a
+/// partition.
 fn topic_fault(view: &ClusterView, name: &str) -> Option<(ErrorCode, &'static str)> {
     if validate_topic_name(name).is_err() {
         return Some((ErrorCode::InvalidTopicException, INVALID_TOPIC));

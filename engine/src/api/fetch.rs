@@ -194,7 +194,7 @@ fn assemble(
             (Ok(_), Some(Ok(answer))) => Ok((answer.probed, answer.records)),
         };
         answers.push(match outcome {
-            Err(code) => FetchedPartition::failed(key.partition, code),
+            Err(code) => refused(key.partition, code),
             Ok((probed, records)) => {
                 let bytes: usize = records.iter().map(Bytes::len).sum();
                 let is_first = left_bytes == max_bytes;
@@ -205,6 +205,13 @@ fn assemble(
         });
     }
     answers
+}
+
+/// What is not there at all has no aborted transactions either; of what is there and cannot be read, Kafka does not say.
+fn refused(index: i32, code: ErrorCode) -> FetchedPartition {
+    let is_unknown = matches!(code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
+    let aborted_transactions = is_unknown.then(Vec::new);
+    FetchedPartition { aborted_transactions, ..FetchedPartition::failed(index, code) }
 }
 
 fn fetched(index: i32, probed: &Probed, records: Vec<Bytes>, isolation: Isolation) -> FetchedPartition {

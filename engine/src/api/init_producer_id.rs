@@ -8,6 +8,9 @@ use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
+/// Stands for no producer, and for no epoch.
+const NONE: i64 = -1;
+
 pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer, WireError> {
     let request: InitProducerIdRequest = context.decode(body)?;
     let refused = |code: ErrorCode| {
@@ -17,6 +20,10 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
             .with_producer_epoch(-1)
     };
     if request.transactional_id.is_some() {
+        return context.answer(&refused(ErrorCode::InvalidRequest));
+    }
+    // One that goes on as a producer of before names all of it.
+    if (request.producer_id.0 == NONE) != (i64::from(request.producer_epoch) == NONE) {
         return context.answer(&refused(ErrorCode::InvalidRequest));
     }
     let response = match context.shard.producer_id().await {

@@ -1,5 +1,5 @@
-//! ListConfigResources (KIP-1142): what has configurations. Before version 1 it was ListClientMetricsResources (KIP-714), and
-//! there are none of those here, nor groups' configurations.
+//! ListConfigResources (KIP-1142): what has configurations. Before version 1 it was ListClientMetricsResources (KIP-714).
+//! There are no groups' configurations here.
 
 use super::{RequestContext, text};
 use crate::metadata::image::ConfigKind;
@@ -56,6 +56,10 @@ fn list(view: &ClusterView, kind: ConfigKind) -> Vec<ConfigResource> {
             let active = view.image.brokers().filter(|(_, broker)| broker.is_active());
             active.map(|(id, _)| resource(id.to_string())).collect()
         }
-        ConfigKind::ClientMetrics | ConfigKind::Group => Vec::new(),
+        ConfigKind::ClientMetrics => {
+            let of_clients = view.image.configs().filter(|(resource, _)| resource.kind == kind);
+            of_clients.map(|(of_client, _)| resource(of_client.name.clone())).collect()
+        }
+        ConfigKind::Group => Vec::new(),
     }
 }

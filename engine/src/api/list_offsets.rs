@@ -92,7 +92,8 @@ fn respond(
     mut outcome: impl FnMut(&TopicName, &ListOffsetsPartition) -> Result<TimedOffset, ErrorCode>,
 ) -> ListOffsetsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
+    // As in Kafka, a topic of no partitions does not come.
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let answer = |partition: &ListOffsetsPartition| {
             let (code, found) = match outcome(&topic.name, partition) {
                 Ok(found) => (ErrorCode::None, found),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
 use hayate_storage::names::validate_topic_name;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -22,6 +23,9 @@ use uuid::Uuid;
 
 /// First version in which topics can be asked for by id.
 const TOPIC_IDS_SINCE: i16 = 12;
+
+/// First version in which a missing listener has an error of its own.
+const LISTENER_ERRORS_SINCE: i16 = 6;
 
 /// What is asked for.
 enum Wanted {
@@ -37,22 +41,23 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let may_create = version < 4 || request.allow_auto_topic_creation;
     let tell_of_cluster = request.include_cluster_authorized_operations;
     let tell_of_topics = request.include_topic_authorized_operations;
+    if is_contradictory(&request, version) {
+        return context.answer(&refused(request));
+    }
     let mut topics = match wanted(request, version) {
-        None => {
-            return context
-                .answer(&MetadataResponse::default().with_error_code(ErrorCode::InvalidRequest.code()));
-        }
-        Some(Wanted::All) => all_topics(&context.shard.view()),
-        Some(Wanted::Ids(ids)) => by_id(&context.shard.view(), &ids),
-        Some(Wanted::Names(names)) => by_name(&context, names, may_create).await,
+        Wanted::All => all_topics(&context.shard.view()),
+        Wanted::Ids(ids) => by_id(&context.shard.view(), &ids),
+        Wanted::Names(names) => by_name(&context, names, may_create).await,
     };
     if tell_of_topics {
-        let found = topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::None.code());
-        found.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+        // As Kafka: also of a topic that is not there, if it has a name.
+        let named = topics.iter_mut().filter(|topic| topic.name.is_some());
+        named.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
     }
     let view = context.shard.view();
+    hide_unreachable(&mut topics, &view, context.listener(), version);
     let mut response = MetadataResponse::default()
-        .with_brokers(brokers(&view))
+        .with_brokers(brokers(&view, context.listener()))
         .with_cluster_id(Some(text(view.image.cluster_id())))
         .with_controller_id(BrokerId(view.image.controller().unwrap_or(-1)))
         .with_topics(topics);
@@ -62,21 +67,39 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     context.answer(&response)
 }
 
-/// What is asked for; `None` when the request contradicts itself.
-fn wanted(request: MetadataRequest, version: i16) -> Option<Wanted> {
-    let Some(topics) = request.topics else { return Some(Wanted::All) };
+/// Whether it has ids where there are none yet, or topics with neither name nor id.
+fn is_contradictory(request: &MetadataRequest, version: i16) -> bool {
+    let has_ids = request.topics.iter().flatten().any(|topic| !topic.topic_id.is_nil());
+    let has_nameless = request.topics.iter().flatten().any(|topic| topic.name.is_none());
+    if version < TOPIC_IDS_SINCE { has_ids || has_nameless } else { has_nameless && !has_ids }
+}
+
+/// As Kafka refuses the whole: through each topic that is named.
+fn refused(request: MetadataRequest) -> MetadataResponse {
+    let code = ErrorCode::InvalidRequest.code();
+    let refuse = |topic: MetadataRequestTopic| {
+        MetadataResponseTopic::default()
+            .with_error_code(code)
+            .with_name(Some(topic.name.unwrap_or_default()))
+            .with_topic_id(topic.topic_id)
+    };
+    let topics = request.topics.into_iter().flatten().map(refuse).collect();
+    MetadataResponse::default().with_error_code(code).with_topics(topics)
+}
+
+/// What is asked for, each once: a frame that repeats a topic must not grow into as many answers.
+fn wanted(request: MetadataRequest, version: i16) -> Wanted {
+    let Some(topics) = request.topics else { return Wanted::All };
     if topics.is_empty() && version == 0 {
-        return Some(Wanted::All);
+        return Wanted::All;
     }
-    let by_id = topics.iter().any(|topic| !topic.topic_id.is_nil());
-    if by_id && version >= TOPIC_IDS_SINCE {
-        // Each once: a frame that repeats one id must not grow into as many answers.
+    if topics.iter().any(|topic| !topic.topic_id.is_nil()) {
         let ids: BTreeSet<Uuid> = topics.iter().map(|topic| topic.topic_id).collect();
-        return Some(Wanted::Ids(ids.into_iter().filter(|id| !id.is_nil()).collect()));
+        return Wanted::Ids(ids.into_iter().filter(|id| !id.is_nil()).collect());
     }
-    let names: Option<BTreeSet<String>> =
-        topics.into_iter().map(|topic| topic.name.map(|name| name.to_string())).collect();
-    names.map(|names| Wanted::Names(names.into_iter().collect()))
+    let names: BTreeSet<String> =
+        topics.into_iter().filter_map(|topic| topic.name.map(|name| name.to_string())).collect();
+    Wanted::Names(names.into_iter().collect())
 }
 
 fn all_topics(view: &ClusterView) -> Vec<MetadataResponseTopic> {
@@ -182,10 +205,27 @@ fn describe_partition(
         .with_offline_replicas(offline_replicas(view, partition))
 }
 
-fn brokers(view: &ClusterView) -> Vec<MetadataResponseBroker> {
+/// Where the client can reach no leader, because nobody is advertised on its listener, it is told so.
+fn hide_unreachable(topics: &mut [MetadataResponseTopic], view: &ClusterView, listener: &str, version: i16) {
+    let is_reachable =
+        |id: i32| view.image.broker(id).is_none_or(|broker| broker.endpoint(listener).is_some());
+    let code = if version >= LISTENER_ERRORS_SINCE {
+        ErrorCode::ListenerNotFound
+    } else {
+        ErrorCode::LeaderNotAvailable
+    };
+    for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if !is_reachable(partition.leader_id.0) {
+            partition.error_code = code.code();
+            partition.leader_id = BrokerId(-1);
+        }
+    }
+}
+
+fn brokers(view: &ClusterView, listener: &str) -> Vec<MetadataResponseBroker> {
     let alive = view.image.brokers().filter(|(_, broker)| broker.is_active());
     let describe = |(id, broker): (i32, &std::sync::Arc<crate::metadata::image::BrokerImage>)| {
-        let endpoint = broker.endpoints.first()?;
+        let endpoint = broker.endpoint(listener)?;
         let described = MetadataResponseBroker::default()
             .with_node_id(BrokerId(id))
             .with_host(text(endpoint.host.clone()))

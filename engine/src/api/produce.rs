@@ -156,18 +156,19 @@ fn refuse_all(
     if request.acks == 0 {
         return Ok(Answer::Close);
     }
-    let topics = request.topics.iter().map(|topic| TopicOutcome {
-        topic: topic.topic.clone(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| PartitionOutcome::failed(partition.index, code))
-            .collect(),
+    let view = context.shard.view();
+    let topics = request.topics.iter().map(|topic| {
+        // What is not there is told first, as in Kafka.
+        let code = topics::find(&view, &topic.topic).err().unwrap_or(code);
+        let failed = topic.partitions.iter().map(|partition| PartitionOutcome::failed(partition.index, code));
+        TopicOutcome { topic: topic.topic.clone(), partitions: failed.collect() }
     });
     answer(context, topics.collect())
 }
 
-fn answer(context: &RequestContext, topics: Vec<TopicOutcome>) -> Result<Answer, WireError> {
+/// The answer, in which a topic of no partitions does not come.
+fn answer(context: &RequestContext, mut topics: Vec<TopicOutcome>) -> Result<Answer, WireError> {
+    topics.retain(|topic| !topic.partitions.is_empty());
     context.panic_if(Mutant::PanicInAnswer);
     let outcomes = topics.iter().flat_map(|topic| &topic.partitions);
     outcomes.for_each(|outcome| context.count_error(outcome.error));

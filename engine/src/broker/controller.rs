@@ -22,6 +22,7 @@ use crate::shard::Shard;
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall, QuorumFigures};
 use crate::shard::settings::defaults_in;
 use crate::shard::view::ClusterView;
+use crate::telemetry;
 use hayate_rt::mailbox::{Call, Inbox, Publisher};
 use hayate_rt::{Queue, Rt};
 use hayate_storage::batch::{LeaderEpoch, Offset};
@@ -120,8 +121,9 @@ impl ControllerService {
         let options = self.options.clone();
         let controller = self.controller.as_mut()?;
         let defaults = defaults_in(controller.image(), options.node_id, &options.topic_defaults);
-        let check =
-            |resource: &ConfigResource, configs: &ConfigMap| check_configs(&defaults, resource, configs);
+        let check = |resource: &ConfigResource, configs: &ConfigMap| {
+            check_configs(&options, &defaults, resource, configs)
+        };
         let rules = Rules {
             num_partitions: options.num_partitions,
             default_replication_factor: options.default_replication_factor,
@@ -332,6 +334,7 @@ fn log_refused(error: &ProposeError) {
 
 /// Whether a topic may have these configurations over `defaults`, or a broker.
 fn check_configs(
+    options: &BrokerOptions,
     defaults: &PartitionSettings,
     resource: &ConfigResource,
     configs: &ConfigMap,
@@ -340,9 +343,10 @@ fn check_configs(
         ConfigKind::Topic => topic_config::settings_of(configs, defaults)
             .map(|_| ())
             .map_err(|error| ApiError::new(ResponseError::InvalidConfig, error.to_string())),
-        ConfigKind::Broker => dynamic::check(configs, !resource.name.is_empty())
+        ConfigKind::Broker => dynamic::check(configs, !resource.name.is_empty(), &options.connection_limits)
             .map_err(|message| ApiError::new(ResponseError::InvalidRequest, message)),
-        ConfigKind::BrokerLogger | ConfigKind::ClientMetrics | ConfigKind::Group => {
+        ConfigKind::ClientMetrics => telemetry::check(&resource.name, configs),
+        ConfigKind::BrokerLogger | ConfigKind::Group => {
             let message = format!("Unknown resource type {}", resource.kind.number());
             Err(ApiError::new(ResponseError::InvalidRequest, message))
         }

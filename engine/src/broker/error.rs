@@ -19,6 +19,8 @@ pub enum StartError {
     Identity(String),
     /// The metadata log cannot be gone on from.
     Metadata(String),
+    /// A folder cannot go from Kafka to this broker or back: cause and remedy.
+    Kafka(String),
     /// Another shard failed to start.
     ShardGone,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for StartError {
             StartError::Metadata(cause) => {
                 write!(out, "the metadata log: {cause}; restore it from a backup, its bytes are kept")
             }
+            StartError::Kafka(cause) => write!(out, "Kafka's data folder: {cause}"),
             StartError::ShardGone => out.write_str("another shard failed to start"),
         }
     }

@@ -6,7 +6,7 @@
 
 mod snapshots;
 
-pub(super) use snapshots::SnapshotFailure;
+pub(super) use snapshots::{START_FILE, SnapshotFailure};
 
 use super::{BrokerOptions, StartError};
 use crate::metadata::image::MetadataImage;
@@ -29,9 +29,9 @@ use std::time::Duration;
 
 /// The log's topic, and its id in Kafka.
 pub(super) const TOPIC: &str = "__cluster_metadata";
-const TOPIC_ID: [u8; 16] = 1u128.to_be_bytes();
+pub(super) const TOPIC_ID: [u8; 16] = 1u128.to_be_bytes();
 /// The file of raft's hard state.
-const STATE_FILE: &str = "hayate.quorum";
+pub(super) const STATE_FILE: &str = "hayate.quorum";
 const STATE_BYTES_MAX: usize = 4096;
 /// Names the store's WAL; beyond the number of any shard.
 const STORE_NUMBER: usize = 65_535;

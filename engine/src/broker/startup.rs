@@ -2,11 +2,12 @@
 //! registration in it, and the first placement.
 
 use super::controller::ControllerService;
+use super::kafka;
 use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
-use super::{BrokerOptions, StartError};
+use super::{Advertised, BrokerOptions, ListenerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
-use crate::metadata::features::{METADATA_VERSIONS, SUPPORTED, SupportedFeature};
+use crate::metadata::features::{METADATA_VERSIONS, OF_KAFKA, SUPPORTED};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
 use crate::metadata::quorum::Quorum;
 use crate::metadata::records::{BrokerEndpoint, BrokerFeature};
@@ -36,6 +37,7 @@ pub(super) async fn first_shard(
     shards: u16,
 ) -> Result<ControllerService, StartError> {
     disk.create_dir_all(&options.data_dir).await?;
+    come_by(rt, disk, options).await?;
     let identity = identity(rt, disk, options).await?;
     let mut progress = ProgressLog::new(rt);
     let mut recovering = |now: RecoveryProgress| _ = progress.tell(stage_of(&now), now.done, now.of);
@@ -54,6 +56,15 @@ pub(super) async fn first_shard(
     service.begin_placement(last, shards).await?;
     service.publish().await?;
     Ok(service)
+}
+
+/// Makes the folder this broker's, if it is Kafka's: never without saying so.
+async fn come_by(rt: &Rt, disk: &Disk, options: &BrokerOptions) -> Result<(), StartError> {
+    if kafka::owner(disk, &options.data_dir).await? == kafka::Owner::Kafka {
+        tracing::warn!(folder = %options.data_dir.display(), "the data folder is a Kafka node's: it is taken over");
+        kafka::take_over(rt, disk, options, false).await?.log();
+    }
+    kafka::begin_ours(disk, &options.data_dir).await
 }
 
 /// The folder's `meta.properties`, made at the first start.
@@ -149,30 +160,33 @@ fn refused(what: &str, reply: Option<Reply>) -> StartError {
 }
 
 fn registration(rt: &Rt, options: &BrokerOptions, identity: &MetaProperties, is_clean: bool) -> Registration {
-    let (host, port) = options.advertised.clone();
+    let endpoint = |listener: &ListenerOptions| {
+        let Advertised { host, port } = listener.advertised.clone()?;
+        let host = host.unwrap_or_else(|| listener.listen.ip().to_string());
+        Some(BrokerEndpoint { name: listener.name.clone(), host, port, security_protocol: 0 })
+    };
     Registration {
         broker_id: options.node_id,
         cluster_id: identity.cluster_id.clone(),
         incarnation_id: Uuid::from_bytes(rt.uuid()),
-        endpoints: vec![BrokerEndpoint {
-            name: options.listener_name.clone(),
-            host,
-            port,
-            security_protocol: 0,
-        }],
-        features: SUPPORTED.iter().map(broker_feature).collect(),
+        endpoints: options.listeners.iter().filter_map(endpoint).collect(),
+        features: joinable_features(),
         rack: options.rack.clone(),
         log_dirs: identity.directory_id.iter().copied().map(Uuid::from_bytes).collect(),
         is_clean,
     }
 }
 
-fn broker_feature(feature: &SupportedFeature) -> BrokerFeature {
-    BrokerFeature {
-        name: feature.name.to_owned(),
-        min_supported_version: feature.level_min,
-        max_supported_version: feature.level_max,
-    }
+/// What a cluster's metadata may have finalized for this broker to join it: what it has, and what it keeps of Kafka's.
+fn joinable_features() -> Vec<BrokerFeature> {
+    let here = SUPPORTED.iter().map(|feature| (feature.name, feature.level_min, feature.level_max));
+    let kept = OF_KAFKA.iter().map(|(name, max)| (*name, 0, *max));
+    let feature = |(name, min_supported_version, max_supported_version): (&str, i16, i16)| BrokerFeature {
+        name: name.to_owned(),
+        min_supported_version,
+        max_supported_version,
+    };
+    here.chain(kept).map(feature).collect()
 }
 
 /// Folders of partitions that the metadata does not know get another name, as Kafka's strays do: nothing is deleted that

@@ -1,51 +1,62 @@
 //! Settings of the broker that are changed while it runs, for all brokers or for one: which may be, what they may be, and
 //! what topics have because of them. They lie in the cluster's metadata, above the file and below a topic's own.
 //!
-//! What can be changed here are the defaults of topics. What else Kafka changes at run time is taken and kept, and has no
-//! effect, as in the file. After Kafka's `DynamicBrokerConfig` (KIP-226), whose refusals it repeats.
+//! What can be changed here are the defaults of topics, the limits of connections, and how long producers are remembered. What
+//! else Kafka changes at run time is taken and kept, and has no effect, as in the file. After Kafka's `DynamicBrokerConfig`
+//! (KIP-226), whose refusals it repeats.
 
-use super::keys;
+use super::connections::{self, CONNECTION_KEYS, ConnectionLimits, Hosts};
+use super::keys::Rule::{Any, AtLeast};
+use super::keys::{self, Key, Rule};
 use super::known;
 use crate::partition::PartitionSettings;
-use crate::partition::topic_config::{ConfigType, TOPIC_CONFIGS, settings_as_far_as_known};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::partition::topic_config::ConfigType::{self, Boolean, Double, Int, List, Long};
+use crate::partition::topic_config::{TOPIC_CONFIGS, settings_as_far_as_known};
+use std::collections::BTreeMap;
 
 /// The most settings that one broker, or all together, may be given, and the most bytes of their names and values: one small
 /// request shows all of them.
 const SETTINGS_MAX: usize = 1000;
 const BYTES_MAX: usize = 1 << 20;
 
-/// What Kafka changes at run time beyond topics' defaults. What it changes of listeners and their security, and how long idle
-/// producers are remembered, is left out: that is fixed here once a broker runs.
-const ELSEWHERE_DYNAMIC: [&str; 27] = [
-    "background.threads",
-    "config.providers",
-    "log.cleaner.backoff.ms",
-    "log.cleaner.dedupe.buffer.size",
-    "log.cleaner.io.buffer.load.factor",
-    "log.cleaner.io.buffer.size",
-    "log.cleaner.io.max.bytes.per.second",
-    "log.cleaner.threads",
-    "max.connection.creation.rate",
-    "max.connections",
-    "max.connections.per.ip",
-    "max.connections.per.ip.overrides",
-    "metric.reporters",
-    "num.io.threads",
-    "num.network.threads",
-    "num.recovery.threads.per.data.dir",
-    "num.replica.fetchers",
-    "remote.fetch.max.wait.ms",
-    "remote.list.offsets.request.timeout.ms",
-    "remote.log.index.file.cache.total.size.bytes",
-    "remote.log.manager.copier.thread.pool.size",
-    "remote.log.manager.copy.max.bytes.per.second",
-    "remote.log.manager.expiration.thread.pool.size",
-    "remote.log.manager.fetch.max.bytes.per.second",
-    "remote.log.manager.follower.thread.pool.size",
-    "remote.log.reader.threads",
-    "transaction.partition.verification.enable",
+/// How long idle producers are remembered.
+const PRODUCER_EXPIRATION: &str = "producer.id.expiration.ms";
+
+/// What Kafka changes at run time and has no effect here. What it changes of listeners and their security is left out: that is
+/// fixed here once a broker runs.
+const ELSEWHERE_DYNAMIC: [Key; 23] = [
+    elsewhere("background.threads", Int, AtLeast(1)),
+    elsewhere("config.providers", List, Any),
+    elsewhere("log.cleaner.backoff.ms", Long, AtLeast(0)),
+    elsewhere("log.cleaner.dedupe.buffer.size", Long, Any),
+    elsewhere("log.cleaner.io.buffer.load.factor", Double, Any),
+    elsewhere("log.cleaner.io.buffer.size", Int, AtLeast(0)),
+    elsewhere("log.cleaner.io.max.bytes.per.second", Double, Any),
+    elsewhere("log.cleaner.threads", Int, AtLeast(0)),
+    elsewhere("metric.reporters", List, Any),
+    elsewhere("num.io.threads", Int, AtLeast(1)),
+    elsewhere("num.network.threads", Int, AtLeast(1)),
+    elsewhere("num.recovery.threads.per.data.dir", Int, AtLeast(1)),
+    elsewhere("num.replica.fetchers", Int, Any),
+    elsewhere("remote.fetch.max.wait.ms", Int, AtLeast(1)),
+    elsewhere("remote.list.offsets.request.timeout.ms", Long, AtLeast(1)),
+    elsewhere("remote.log.index.file.cache.total.size.bytes", Long, AtLeast(1)),
+    elsewhere("remote.log.manager.copier.thread.pool.size", Int, AtLeast(1)),
+    elsewhere("remote.log.manager.copy.max.bytes.per.second", Long, AtLeast(1)),
+    elsewhere("remote.log.manager.expiration.thread.pool.size", Int, AtLeast(1)),
+    elsewhere("remote.log.manager.fetch.max.bytes.per.second", Long, AtLeast(1)),
+    elsewhere("remote.log.manager.follower.thread.pool.size", Int, AtLeast(1)),
+    elsewhere("remote.log.reader.threads", Int, AtLeast(1)),
+    elsewhere("transaction.partition.verification.enable", Boolean, Any),
 ];
+
+const fn elsewhere(name: &'static str, kind: ConfigType, rule: Rule) -> Key {
+    Key { name, kind, default: None, rule, documentation: "" }
+}
+
+fn elsewhere_dynamic(name: &str) -> Option<&'static Key> {
+    ELSEWHERE_DYNAMIC.iter().find(|key| key.name == name)
+}
 
 /// Settings of TLS, which may be changed for one listener alone.
 const OF_LISTENERS: [&str; 10] = [
@@ -80,14 +91,17 @@ pub fn synonyms(name: &str) -> Vec<&str> {
     vec![name]
 }
 
-/// Whether a change of it takes effect while the broker runs: whether it is a topic's default.
+/// Whether a change of it takes effect while the broker runs.
 pub fn takes_effect(name: &str) -> bool {
     TOPIC_CONFIGS.iter().any(|config| config.synonym == Some(name))
+        || CONNECTION_KEYS.contains(&name)
+        || connections::of_listener(name).is_some()
+        || name == PRODUCER_EXPIRATION
 }
 
 /// Whether Kafka lets it be changed while the broker runs, and this broker does not forbid it.
 pub fn is_dynamic(name: &str) -> bool {
-    takes_effect(name) || ELSEWHERE_DYNAMIC.contains(&name) || OF_LISTENERS.contains(&name)
+    takes_effect(name) || elsewhere_dynamic(name).is_some() || OF_LISTENERS.contains(&name)
 }
 
 /// Whether it is in Kafka's tables, or in Hayate's, and stands in neither's list of what may change.
@@ -96,9 +110,16 @@ fn is_fixed(name: &str) -> bool {
     is_known && !is_dynamic(name)
 }
 
+/// The type of a setting that may be changed and has no effect, if it is one.
+pub fn kind_elsewhere(name: &str) -> Option<ConfigType> {
+    elsewhere_dynamic(name).map(|key| key.kind)
+}
+
 /// Whether its value may be a secret: Kafka hides passwords, and what it does not know.
 pub fn is_secret(name: &str) -> bool {
-    keys::find(name).is_none() && !ELSEWHERE_DYNAMIC.contains(&name)
+    keys::find(name).is_none()
+        && elsewhere_dynamic(name).is_none()
+        && connections::of_listener(name).is_none()
 }
 
 /// The value of a list that is not set; `None` for what is no list.
@@ -107,11 +128,15 @@ pub fn list_default(name: &str) -> Option<String> {
     Some(key.default.unwrap_or_default().to_owned())
 }
 
-/// Whether `configs` may be all that is set at run time, for one broker or for all of them.
+/// Whether `configs` may be all that is set at run time, for one broker or for all of them, over the limits that the file says.
 ///
 /// # Errors
 /// Why not, in Kafka's words.
-pub fn check(configs: &BTreeMap<String, String>, is_of_one_broker: bool) -> Result<(), String> {
+pub fn check(
+    configs: &BTreeMap<String, String>,
+    is_of_one_broker: bool,
+    statics: &ConnectionLimits,
+) -> Result<(), String> {
     let bytes: usize = configs.iter().map(|(name, value)| name.len() + value.len()).sum();
     if configs.len() > SETTINGS_MAX || bytes > BYTES_MAX {
         return Err(format!(
@@ -127,11 +152,14 @@ pub fn check(configs: &BTreeMap<String, String>, is_of_one_broker: bool) -> Resu
     for (name, value) in configs {
         check_value(name, value)?;
     }
+    connection_limits(statics, [configs])
+        .check()
+        .map_err(|reason| format!("requirement failed: {reason}"))?;
     if is_of_one_broker {
         return Ok(());
     }
     none_of(
-        names().filter(|name| name.starts_with("listener.name.")),
+        names().filter(|name| name.starts_with("listener.name.") && !is_of_every_broker(name)),
         "Cannot update these configs at default cluster level, broker id must be specified",
     )
 }
@@ -141,13 +169,26 @@ fn none_of<'a>(names: impl Iterator<Item = &'a str>, refusal: &str) -> Result<()
     if names.is_empty() { Ok(()) } else { Err(format!("{refusal}: Set({})", names.join(", "))) }
 }
 
+/// Whether it is one that Kafka takes for one listener of all brokers.
+fn is_of_every_broker(name: &str) -> bool {
+    connections::of_listener(name).is_some() || name.ends_with(".num.network.threads")
+}
+
 fn check_value(name: &str, value: &str) -> Result<(), String> {
-    let Some(key) = keys::find(name) else { return Ok(()) };
+    if let Some((_, base)) = connections::of_listener(name) {
+        return connections::check_of_listener(base, value);
+    }
+    if name == "max.connections.per.ip.overrides" {
+        return connections::parse_overrides(value, Hosts::AddressesAlone).map(drop);
+    }
+    let Some(key) = keys::find(name).or_else(|| elsewhere_dynamic(name)) else { return Ok(()) };
     let checked = key.check(value);
     let value =
         checked.map_err(|reason| format!("Invalid value {value} for configuration {name}: {reason}"))?;
     if name == "log.retention.ms" && value.parse() == Ok(0) {
-        return Err(format!("requirement failed: {name} must be unlimited (-1) or, equal or greater than 1"));
+        return Err(format!(
+            "requirement failed: {name} must be unlimited (-1) or, greater than or equal to 1"
+        ));
     }
     Ok(())
 }
@@ -169,6 +210,27 @@ pub fn topic_defaults<'a>(
     settings_as_far_as_known(&configs, statics)
 }
 
+/// The limits of connections: `statics`, which the file says, and on top of it what each of `layers` sets, the last one last.
+pub fn connection_limits<'a>(
+    statics: &ConnectionLimits,
+    layers: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+) -> ConnectionLimits {
+    let mut limits = statics.clone();
+    for (name, value) in layers.into_iter().flatten() {
+        limits.set(name, value, Hosts::AddressesAlone);
+    }
+    limits
+}
+
+/// How long idle producers are remembered, in milliseconds: `statics`, unless one of `layers` sets it, the last one last.
+pub fn producer_expiration_ms<'a>(
+    statics: i64,
+    layers: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+) -> i64 {
+    let set = layers.into_iter().filter_map(|layer| layer.get(PRODUCER_EXPIRATION)?.trim().parse().ok());
+    set.last().unwrap_or(statics)
+}
+
 /// The broker's value as the topic's: of the broker's any negative time to keep records stands for "no limit".
 fn as_topic(topic_config: &str, value: &str) -> String {
     match value.trim().parse::<i64>() {
@@ -177,10 +239,11 @@ fn as_topic(topic_config: &str, value: &str) -> String {
     }
 }
 
-/// Some of the names that were set and have no effect here, for the log.
-pub fn without_effect<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+/// Some of the names that were set and have no effect here, each with the reason, for the log.
+pub fn without_effect<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, &'static str> {
     const SHOWN_MAX: usize = 10;
-    names.filter(|name| !takes_effect(name)).take(SHOWN_MAX).collect()
+    let idle = names.filter(|name| !takes_effect(name)).take(SHOWN_MAX);
+    idle.map(|name| (name, known::why_without_effect(name).unwrap_or("nobody here knows it"))).collect()
 }
 
 #[cfg(test)]
@@ -192,6 +255,31 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_effect_is_checked_by_its_type_all_the_same() {
+        let limits = ConnectionLimits::default();
+        for (name, value, refusal) in [
+            (
+                "num.io.threads",
+                "0",
+                "Invalid value 0 for configuration num.io.threads: Value must be at least 1",
+            ),
+            (
+                "num.io.threads",
+                "x",
+                "Invalid value x for configuration num.io.threads: Not a number of type INT",
+            ),
+            (
+                "max.connections",
+                "-1",
+                "Invalid value -1 for configuration max.connections: Value must be at least 0",
+            ),
+        ] {
+            assert_eq!(check(&configs([(name, value)]), true, &limits), Err(refusal.to_owned()));
+        }
+        assert_eq!(check(&configs([("num.io.threads", "9")]), true, &limits), Ok(()));
+    }
+
+    #[test]
     fn the_default_of_every_topic_setting_is_a_setting_of_the_broker() {
         for behind in TOPIC_CONFIGS.iter().filter_map(|config| config.synonym) {
             assert!(keys::find(behind).is_some(), "{behind}");
@@ -200,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_kafka_changes_is_in_its_table() {
-        for name in ELSEWHERE_DYNAMIC.iter().chain(&OF_LISTENERS) {
+        for name in ELSEWHERE_DYNAMIC.iter().map(|key| &key.name).chain(&OF_LISTENERS) {
             assert!(known::kafka_keys().any(|key| key == *name), "{name}");
             assert!(keys::find(name).is_none() && !takes_effect(name), "{name}");
         }
@@ -214,6 +302,29 @@ mod tests {
             ("num.partitions", "7", "Cannot update these configs dynamically: Set(num.partitions)"),
             ("shards", "7", "Cannot update these configs dynamically: Set(shards)"),
             (
+                "max.connections",
+                "-1",
+                "Invalid value -1 for configuration max.connections: Value must be at least 0",
+            ),
+            ("listener.name.inner.max.connections", "0", "Invalid max.connections 0"),
+            (
+                "listener.name.inner.max.connection.creation.rate",
+                "x",
+                "Invalid value x for configuration max.connection.creation.rate: Not a number of type INT",
+            ),
+            (
+                "max.connections.per.ip",
+                "0",
+                "requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides \
+                 property is set.",
+            ),
+            (
+                "producer.id.expiration.ms",
+                "0",
+                "Invalid value 0 for configuration producer.id.expiration.ms: Value must be at least 1",
+            ),
+            ("listeners", "PLAINTEXT://:1", "Cannot update these configs dynamically: Set(listeners)"),
+            (
                 "log.retention.ms",
                 "soon",
                 "Invalid value soon for configuration log.retention.ms: Not a number of type LONG",
@@ -221,7 +332,7 @@ mod tests {
             (
                 "log.retention.ms",
                 "0",
-                "requirement failed: log.retention.ms must be unlimited (-1) or, equal or greater than 1",
+                "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
             ),
             (
                 "ssl.keystore.type",
@@ -236,21 +347,44 @@ mod tests {
                  Set(listener.name.inner.ssl.keystore.type)",
             ),
         ] {
-            let refused = check(&configs([(name, value)]), false);
+            let refused = check(&configs([(name, value)]), false, &ConnectionLimits::default());
             assert_eq!(refused, Err(expected.to_owned()), "{name}={value}");
         }
-        let both = check(&configs([("node.id", "7"), ("num.partitions", "7")]), true);
+        let both = configs([("node.id", "7"), ("num.partitions", "7")]);
+        let both = check(&both, true, &ConnectionLimits::default());
         assert_eq!(both, Err("Cannot update these configs dynamically: Set(node.id, num.partitions)".into()));
     }
 
     #[test]
     fn what_has_no_effect_is_taken() {
         let given = configs([("my.own", "x"), ("num.io.threads", "9"), ("log.retention.ms", "-7")]);
-        assert_eq!(check(&given, false), Ok(()));
+        let statics = ConnectionLimits::default();
+        assert_eq!(check(&given, false, &statics), Ok(()));
         let listener = configs([("listener.name.inner.ssl.keystore.type", "JKS")]);
-        assert_eq!(check(&listener, true), Ok(()));
+        assert_eq!(check(&listener, true, &statics), Ok(()));
+        let threads = configs([("listener.name.inner.num.network.threads", "3")]);
+        assert_eq!(check(&threads, false, &statics), Ok(()));
         let idle = without_effect(given.keys().map(String::as_str));
-        assert_eq!(idle.into_iter().collect::<Vec<_>>(), ["my.own", "num.io.threads"]);
+        let expected =
+            [("my.own", "nobody here knows it"), ("num.io.threads", "there are no thread pools: see shards")];
+        assert_eq!(idle, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn limits_and_the_memory_of_producers_take_effect() {
+        let cluster = configs([
+            ("max.connections", "5"),
+            ("listener.name.inner.max.connections", "2"),
+            ("producer.id.expiration.ms", "7"),
+        ]);
+        let broker = configs([("max.connections", "4"), ("max.connections.per.ip.overrides", "127.0.0.1:0")]);
+        assert_eq!(check(&cluster, false, &ConnectionLimits::default()), Ok(()));
+        assert!(cluster.keys().chain(broker.keys()).all(|name| takes_effect(name) && !is_secret(name)));
+        let limits = connection_limits(&ConnectionLimits::default(), [&cluster, &broker]);
+        assert_eq!((limits.connections_max, limits.connections_max_of("INNER")), (4, 2));
+        assert_eq!(limits.per_ip_max_of([127, 0, 0, 1].into()), 0);
+        assert_eq!(producer_expiration_ms(9, [&cluster, &broker]), 7);
+        assert_eq!(producer_expiration_ms(9, [&broker]), 9);
     }
 
     #[test]

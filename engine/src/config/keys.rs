@@ -17,6 +17,8 @@ pub enum Rule {
     AtLeast(i64),
     /// A number from the first to the second.
     Between(i64, i64),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// What the topic's setting of this name may be; the value is that one's default.
     AsTopic(&'static str),
 }
@@ -48,7 +50,10 @@ impl Key {
                 self.number(value)?;
                 check_as_topic(topic, value)?;
             }
-            Rule::Any => drop(self.number(value)?),
+            Rule::OneOf(words) if !words.contains(&value) => {
+                return Err(format!("String must be one of: {}", words.join(", ")));
+            }
+            Rule::Any | Rule::OneOf(_) => drop(self.number(value)?),
             Rule::AtLeast(min) => in_range(self.number(value)?, min, i64::MAX)?,
             Rule::Between(min, max) => in_range(self.number(value)?, min, max)?,
         }
@@ -101,7 +106,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.get(at)
 }
 
-use Rule::{Any, AsTopic, AtLeast, Between};
+use Rule::{Any, AsTopic, AtLeast, Between, OneOf};
 
 macro_rules! keys {
     ($($name:literal $kind:ident $default:expr, $rule:expr, $documentation:literal;)*) => {
@@ -120,7 +125,8 @@ macro_rules! keys {
 
 keys! {
     "advertised.listeners" List None, Any,
-        "Where clients are told to connect, if not where listeners says: PLAINTEXT://host:port.";
+        "Where the clients of each listener are told to connect, if not where listeners says: NAME://host:port, without a host \
+         for this machine's name.";
     "auto.create.topics.enable" Boolean Some("true"), Any,
         "Whether a topic is created when a client first asks for it.";
     "broker.id" Int None, AtLeast(-1),
@@ -135,10 +141,11 @@ keys! {
         "How batches are stored: as the producer sent them, or recompressed.";
     "compression.zstd.level" Int Some("3"), AsTopic("compression.zstd.level"),
         "The level for zstd where compression.type is zstd.";
-    "connections.max.idle.ms" Long Some("600000"), AtLeast(1),
-        "A connection on which nothing happens for so long is closed.";
+    "connections.max.idle.ms" Long Some("600000"), Any,
+        "A connection on which nothing happens for so long is closed; -1: never.";
     "controller.listener.names" List None, Any,
-        "Listeners for controllers alone. There is no such listener here: those named are left out of listeners.";
+        "Listeners for controllers alone. The controller runs in this process and no other node comes to it: those named here \
+         are checked and not opened.";
     "default.replication.factor" Int Some("1"), Between(1, i16::MAX as i64),
         "Replicas of a topic that is created without saying how many.";
     "delete.topic.enable" Boolean Some("true"), Any,
@@ -147,6 +154,9 @@ keys! {
         "The most bytes of records that one fetch gets, whatever it asks for.";
     "http.listeners" List Some("127.0.0.1:9644"), Any,
         "Hayate's own: where /metrics, /health, /ready and /loggers are served, host:port; empty for nowhere. Kafka has JMX instead.";
+    "inter.broker.listener.name" Text None, Any,
+        "The listener for the cluster's own traffic. Of several listeners it is the one that max.connections does not keep from \
+         accepting. If not set, one that is called PLAINTEXT.";
     "io.spin.us" Int Some("0"), Between(0, 1_000_000),
         "Hayate's own: microseconds that a shard spins before it sleeps. Above 0 it trades idle CPU for latency.";
     "io.wal.file.bytes" Long Some("67108864"), Between(1 << 20, 1 << 32),
@@ -155,10 +165,12 @@ keys! {
         "Hayate's own: how many such files a shard may have; what they hold is the most that a start replays.";
     "io.wal.group.bytes.max" Int Some("1048576"), Between(64 << 10, 64 << 20),
         "Hayate's own: the most bytes that one write to the log carries.";
-    "listener.security.protocol.map" List None, Any,
+    "listener.security.protocol.map" Text
+        Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any,
         "Which protocol each listener name stands for. Only PLAINTEXT is built yet.";
     "listeners" List Some("PLAINTEXT://127.0.0.1:9092"), Any,
-        "Where to listen: NAME://host:port, without a host for all addresses. Kafka's default is all addresses.";
+        "Where to listen, each listener with a name and a port of its own: NAME://host:port, without a host for all addresses. \
+         Kafka's default is all addresses.";
     "log.cleaner.delete.retention.ms" Long Some("86400000"), AsTopic("delete.retention.ms"),
         "How long delete markers of a compacted topic stay.";
     "log.cleaner.max.compaction.lag.ms" Long Some("9223372036854775807"), AsTopic("max.compaction.lag.ms"),
@@ -218,6 +230,16 @@ keys! {
         "A batch that would make a segment larger goes to a new one.";
     "log.segment.delete.delay.ms" Long Some("60000"), AsTopic("file.delete.delay.ms"),
         "How long the files of deleted segments stay.";
+    "max.connection.creation.rate" Int Some("2147483647"), AtLeast(0),
+        "Connections that are accepted in a second, as a mean over eleven; further ones wait. A listener may have its own: \
+         listener.name.NAME.max.connection.creation.rate.";
+    "max.connections" Int Some("2147483647"), AtLeast(0),
+        "Connections that may be open, over all listeners and shards; further ones wait. A listener may have its own: \
+         listener.name.NAME.max.connections.";
+    "max.connections.per.ip" Int Some("2147483647"), AtLeast(0),
+        "Connections that one address may have open; further ones are closed at once.";
+    "max.connections.per.ip.overrides" Text Some(""), Any,
+        "What single addresses may have instead: address:number, separated by commas. Names of hosts are looked up at the start.";
     "max.incremental.fetch.session.cache.slots" Int Some("1000"), AtLeast(0),
         "How many fetch sessions are kept, over all shards.";
     "max.request.partition.size.limit" Int Some("2000"), AtLeast(1),
@@ -243,11 +265,35 @@ keys! {
         "What this process is. Here it is always broker and controller.";
     "producer.id.expiration.ms" Int Some("86400000"), AtLeast(1),
         "How long an idle producer's sequence numbers are remembered.";
+    "queued.max.request.bytes" Long Some("-1"), Any,
+        "Bytes of requests that are received and not yet answered, above which sockets are not read; 0 or less: what \
+         memory.budget leaves.";
+    "queued.max.requests" Int Some("500"), AtLeast(1),
+        "Produce requests that are received and have no place in their partitions' order yet, above which no further one is \
+         begun; each shard has its part. Other requests never queue.";
     "shards" Int None, Between(1, 1024),
         "Hayate's own: pinned threads, each with its own partitions, in place of Kafka's thread pools. Default: one a core \
          that the process may use.";
+    "socket.listen.backlog.size" Int Some("4096"), AtLeast(1),
+        "Connections that may wait to be accepted, on each listener of each shard; the kernel caps it at net.core.somaxconn. \
+         Kafka's default, 50, makes a burst of clients wait a second for their second attempt.";
+    "socket.receive.buffer.bytes" Int Some("-1"), Any,
+        "The kernel's receive buffer of a connection (SO_RCVBUF); -1: the kernel adapts it. Kafka's default, 102400, keeps it \
+         from that.";
     "socket.request.max.bytes" Int Some("104857600"), AtLeast(1),
         "The largest request that is taken.";
+    "socket.send.buffer.bytes" Int Some("-1"), Any,
+        "The kernel's send buffer of a connection (SO_SNDBUF); -1: the kernel adapts it. Kafka's default, 102400, keeps it from \
+         that.";
+    "socket.send.zerocopy" Text Some("auto"), OneOf(&["auto", "on", "off", "force"]),
+        "Hayate's own: whether answers are sent from where they lie, without the kernel's copy. auto: each connection tries once, and \
+         goes on if the kernel did not copy; on: from the first send until the kernel says that it copied, as over loopback; force: \
+         even then, for measuring.";
+    "socket.send.zerocopy.min.bytes" Int Some("65536"), AtLeast(4096),
+        "Hayate's own: the fewest bytes of one send for which that is tried. Measured: for smaller ones, keeping the pages in place costs \
+         more than the copy.";
+    "telemetry.max.bytes" Int Some("1048576"), AtLeast(1),
+        "The most bytes of metrics that a client may push at a time, compressed and unpacked.";
     "unclean.leader.election.enable" Boolean Some("false"), AsTopic("unclean.leader.election.enable"),
         "Whether a replica that is not in sync may lead as a last resort. There are no other replicas yet.";
 }
@@ -277,6 +323,7 @@ mod tests {
             ("delete.topic.enable", "yes", "Expected value to be either true or false"),
             ("log.segment.bytes", "14", "Value must be at least 1048576"),
             ("compression.lz4.level", "18", "Value must be no more than 17"),
+            ("socket.send.zerocopy", "maybe", "String must be one of: auto, on, off, force"),
             (
                 "compression.type",
                 "none",

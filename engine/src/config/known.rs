@@ -5,7 +5,7 @@
 const KAFKA_KEYS: &str = include_str!("kafka_keys.txt");
 
 /// Beginnings of names, and why such a setting has no effect. The longest that fits counts.
-const REASONS: [(&str, &str); 37] = [
+const REASONS: [(&str, &str); 35] = [
     ("add.partitions.to.txn.", TRANSACTIONS),
     ("alter.config.policy.", CLASSES),
     ("alter.log.dirs.", REPLICATION),
@@ -23,16 +23,17 @@ const REASONS: [(&str, &str); 37] = [
     ("group.", GROUPS),
     ("inter.broker.", ONE_BROKER),
     ("leader.imbalance.", REPLICATION),
-    ("listener.name.", "settings of single listeners are not built yet"),
+    (
+        "listener.name.",
+        "listeners have only limits of their own: max.connections and max.connection.creation.rate",
+    ),
     ("log.cleaner.", "log compaction is not built yet"),
     ("log.flush.", "checkpoints are written when the write-ahead log needs its space back"),
-    ("max.connection", "connections are not limited in number yet"),
     ("metadata.", "the metadata log has fixed sizes"),
     ("metric", "metrics are served to Prometheus: see http.listeners"),
     ("kafka.metrics.", "metrics are served to Prometheus: see http.listeners"),
     ("num.", THREADS),
     ("offset", GROUPS),
-    ("queued.max.", "memory for requests is part of memory.budget"),
     ("quota.", "quotas are not built yet"),
     ("remote.", "tiered storage is not built yet"),
     ("replica", REPLICATION),
@@ -40,7 +41,7 @@ const REASONS: [(&str, &str); 37] = [
     ("security.", SECURITY),
     ("principal.builder.class", SECURITY),
     ("share.", GROUPS),
-    ("socket.", "sockets keep the kernel's sizes, which it adapts by itself"),
+    ("socket.", "connections to peers and other brokers are not built yet"),
     ("ssl.", SECURITY),
     ("transaction", TRANSACTIONS),
 ];
@@ -120,7 +121,9 @@ mod tests {
             ("ssl.my.own", Some(SECURITY)),
             (
                 "listener.name.inner.sasl.enabled.mechanisms",
-                Some("settings of single listeners are not built yet"),
+                Some(
+                    "listeners have only limits of their own: max.connections and max.connection.creation.rate",
+                ),
             ),
             ("no.such.key", None),
             ("num.partition", None),

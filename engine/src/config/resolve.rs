@@ -1,14 +1,15 @@
 //! From checked texts to the typed values that the broker starts with. What several settings say together is decided here:
 //! time spans in three units, listeners, ids of two names.
 
-use super::listeners::{self, Endpoint};
-use super::{Config, ConfigError, Machine, Origin, Setting, show};
+use super::connections::{self, ConnectionLimits, Hosts};
+use super::listeners::{self, Plan, Texts};
+use super::{Config, ConfigError, Given, Machine, Origin, Setting, show};
 use crate::broker::BrokerOptions;
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
+use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
 use hayate_storage::wal::WalConfig;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 /// The most memory that is taken without being asked for.
 const MEMORY_DEFAULT_MAX: u64 = 4 << 30;
+/// `connection.failed.authentication.delay.ms` of Kafka, which no idle time may be shorter than.
+const AUTHENTICATION_DELAY_MS: i64 = 100;
 
 /// All settings by name.
 struct Values<'a>(BTreeMap<&'static str, &'a Setting>);
@@ -68,7 +71,8 @@ impl Values<'_> {
 
 pub(super) fn resolve(
     mut settings: Vec<Setting>,
-    warnings: Vec<String>,
+    of_listeners: Vec<Given>,
+    mut warnings: Vec<String>,
     machine: &Machine,
 ) -> Result<Config, Vec<ConfigError>> {
     let shards = worked_out(&mut settings, "shards", machine.cores.clamp(1, 1024) as u64);
@@ -76,7 +80,9 @@ pub(super) fn resolve(
     worked_out(&mut settings, "memory.budget", memory);
     let values = Values(settings.iter().map(|setting| (setting.key.name, setting)).collect());
     let mut errors = Vec::new();
-    let options = options(&values, machine, &mut errors);
+    let plan = plan(&values).map_err(|wrong| errors.push(wrong)).ok();
+    warnings.extend(plan.iter().flat_map(|plan| said_of(plan, &of_listeners)));
+    let options = options(&values, &of_listeners, plan, &mut errors);
     let http = listeners::http_addresses(values.text_or_empty("http.listeners"));
     let http = keep(http, "http.listeners", &mut errors);
     if let Err(wrong) = check_roles(&values) {
@@ -87,9 +93,10 @@ pub(super) fn resolve(
     if !errors.is_empty() {
         return Err(std::mem::take(&mut errors));
     }
-    options.broker_configs = show::broker_configs(&settings);
+    options.broker_configs = show::broker_configs(&settings, &of_listeners);
     let spin = Duration::from_micros(values_number(&settings, "io.spin.us"));
-    Ok(Config { shards: u16::try_from(shards).unwrap_or(1), settings, warnings, http, spin, options })
+    let shards = u16::try_from(shards).unwrap_or(1);
+    Ok(Config { shards, settings, of_listeners, warnings, http, spin, options })
 }
 
 /// Fills in the value of a setting that has no fixed default; the value in force.
@@ -108,30 +115,53 @@ fn keep<T>(outcome: Result<T, String>, name: &'static str, errors: &mut Vec<Wron
     outcome.map_err(|reason| errors.push((name, reason))).ok()
 }
 
-fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> Option<BrokerOptions> {
+/// What is to be said of listeners: those that are not opened, and settings of some that do not exist.
+fn said_of(plan: &Plan, of_listeners: &[Given]) -> Vec<String> {
+    let unopened = plan.unopened.iter().map(|endpoint| {
+        format!(
+            "the controller's listener {endpoint} is not opened: the controller runs inside this process, and no other node \
+             connects to it"
+        )
+    });
+    let is_foreign = |given: &&Given| {
+        connections::of_listener(&given.key)
+            .is_some_and(|(name, _)| plan.listeners.iter().all(|listener| listener.name != name))
+    };
+    let foreign = of_listeners.iter().filter(is_foreign).map(|Given { key, origin, .. }| {
+        format!("{key} ({origin}) has no effect: listeners opens none of that name")
+    });
+    unopened.chain(foreign).collect()
+}
+
+fn options(
+    values: &Values<'_>,
+    of_listeners: &[Given],
+    plan: Option<Plan>,
+    errors: &mut Vec<Wrong>,
+) -> Option<BrokerOptions> {
     let node_id = node_id(values).map_err(|wrong| errors.push(wrong)).ok();
     let data_dir = data_dir(values).map_err(|wrong| errors.push(wrong)).ok();
-    let listener = listener(values).map_err(|wrong| errors.push(wrong)).ok();
     let topic_defaults = topic_defaults(values).map_err(|wrong| errors.push(wrong)).ok();
-    let (listener, listen) = listener?;
-    let advertised = listeners::advertised(
-        values.text("advertised.listeners"),
-        values.text_or_empty("controller.listener.names"),
-        &listener,
-        &machine.host,
-    );
-    let advertised = keep(advertised, "advertised.listeners", errors)?;
+    let limits = connection_limits(values, of_listeners).map_err(|wrong| errors.push(wrong)).ok();
+    let idle_max = idle_max(values).map_err(|wrong| errors.push(wrong)).ok();
+    let queued_bytes = queued_bytes_max(values).map_err(|wrong| errors.push(wrong)).ok();
+    let Plan { listeners, inter_broker, unopened: _ } = plan?;
     Some(BrokerOptions {
         node_id: node_id?,
         rack: values.text("broker.rack").map(str::to_owned),
-        listen,
-        listener_name: listener.name,
-        advertised,
+        listeners,
+        inter_broker_listener: inter_broker,
+        sockets: sockets(values),
+        connection_limits: limits?,
         request_bytes_max: values.size("socket.request.max.bytes"),
-        connections_max_idle: values.millis("connections.max.idle.ms"),
+        zerocopy: zerocopy(values),
+        queued_requests_max: values.size("queued.max.requests"),
+        queued_request_bytes_max: queued_bytes?,
+        connections_max_idle: idle_max?,
         memory_budget_bytes: values.size("memory.budget"),
         fetch_session_slots: values.size("max.incremental.fetch.session.cache.slots"),
         described_partitions_max: values.size("max.request.partition.size.limit"),
+        telemetry_bytes_max: values.size("telemetry.max.bytes"),
         fetch_bytes_max: values.size("fetch.max.bytes"),
         num_partitions: i32::try_from(values.required("num.partitions")).unwrap_or(1),
         default_replication_factor: i16::try_from(values.required("default.replication.factor")).unwrap_or(1),
@@ -147,6 +177,16 @@ fn options(values: &Values<'_>, machine: &Machine, errors: &mut Vec<Wrong>) -> O
         metrics_topics_max: values.size("metrics.topics.max"),
         ..BrokerOptions::new(data_dir?)
     })
+}
+
+fn zerocopy(values: &Values<'_>) -> ZerocopyOptions {
+    let mode = match values.text_or_empty("socket.send.zerocopy") {
+        "off" => ZerocopyMode::Off,
+        "on" => ZerocopyMode::On,
+        "force" => ZerocopyMode::Force,
+        _ => ZerocopyMode::Auto,
+    };
+    ZerocopyOptions { mode, bytes_min: values.size("socket.send.zerocopy.min.bytes") }
 }
 
 fn wal(values: &Values<'_>) -> WalConfig {
@@ -185,15 +225,68 @@ fn data_dir(values: &Values<'_>) -> Result<PathBuf, Wrong> {
     }
 }
 
-fn listener(values: &Values<'_>) -> Result<(Endpoint, SocketAddr), Wrong> {
-    let protocols = listeners::parse_protocols(values.text_or_empty("listener.security.protocol.map"))
-        .map_err(|reason| ("listener.security.protocol.map", reason))?;
-    let names = values.text_or_empty("controller.listener.names");
-    let listener = listeners::client_listener(values.text_or_empty("listeners"), names, &protocols)
-        .map_err(|reason| ("listeners", reason))?;
-    let address =
-        listeners::resolve(&listener.host, listener.port).map_err(|reason| ("listeners", reason))?;
-    Ok((listener, address))
+fn plan(values: &Values<'_>) -> Result<Plan, Wrong> {
+    const PROTOCOLS: &str = "listener.security.protocol.map";
+    listeners::plan(&Texts {
+        listeners: values.text_or_empty("listeners"),
+        advertised: values.text("advertised.listeners"),
+        protocols: values.text(PROTOCOLS).filter(|_| values.is_set(PROTOCOLS)),
+        controllers: values.text_or_empty("controller.listener.names"),
+        inter_broker: values.text("inter.broker.listener.name"),
+    })
+}
+
+/// −1 leaves a size to the kernel.
+fn sockets(values: &Values<'_>) -> ListenOptions {
+    let bytes = |name| usize::try_from(values.required(name)).ok();
+    ListenOptions {
+        backlog: i32::try_from(values.required("socket.listen.backlog.size")).unwrap_or(i32::MAX),
+        send_buffer_bytes: bytes("socket.send.buffer.bytes"),
+        receive_buffer_bytes: bytes("socket.receive.buffer.bytes"),
+        ipv6_only: false,
+    }
+}
+
+fn connection_limits(values: &Values<'_>, of_listeners: &[Given]) -> Result<ConnectionLimits, Wrong> {
+    const OVERRIDES: &str = "max.connections.per.ip.overrides";
+    connections::parse_overrides(values.text_or_empty(OVERRIDES), Hosts::LookUp)
+        .map_err(|reason| (OVERRIDES, reason))?;
+    let mut limits = ConnectionLimits::default();
+    for key in connections::CONNECTION_KEYS {
+        limits.set(key, values.text_or_empty(key), Hosts::LookUp);
+    }
+    for given in of_listeners {
+        limits.set(&given.key, &given.value, Hosts::LookUp);
+    }
+    limits.check().map_err(|reason| ("max.connections.per.ip", reason))?;
+    Ok(limits)
+}
+
+/// A negative time is none: no connection is idle for too long.
+fn idle_max(values: &Values<'_>) -> Result<Option<Duration>, Wrong> {
+    const KEY: &str = "connections.max.idle.ms";
+    match values.required(KEY) {
+        ms @ 0..=AUTHENTICATION_DELAY_MS => Err((
+            KEY,
+            format!(
+                "connection.failed.authentication.delay.ms={AUTHENTICATION_DELAY_MS} should always be less than {KEY}={ms} to \
+                 prevent failed authentication responses from timing out"
+            ),
+        )),
+        ms => Ok(u64::try_from(ms).ok().map(Duration::from_millis)),
+    }
+}
+
+/// 0 and less are no limit.
+fn queued_bytes_max(values: &Values<'_>) -> Result<Option<usize>, Wrong> {
+    const KEY: &str = "queued.max.request.bytes";
+    match values.required(KEY) {
+        ..=0 => Ok(None),
+        bytes if bytes < values.required("socket.request.max.bytes") => {
+            Err((KEY, format!("{KEY} must be larger or equal to socket.request.max.bytes")))
+        }
+        bytes => Ok(Some(usize::try_from(bytes).unwrap_or(usize::MAX))),
+    }
 }
 
 fn check_roles(values: &Values<'_>) -> Result<(), Wrong> {

@@ -1,11 +1,11 @@
 //! The configuration as people and clients see it: `hayate config` and DescribeConfigs.
 
-use super::{Config, Origin, Setting};
+use super::{Config, Given, Origin, Setting, connections, keys};
 use crate::api::BrokerConfig;
 use std::fmt::Write;
 
 /// The settings as DescribeConfigs shows them.
-pub(super) fn broker_configs(settings: &[Setting]) -> Vec<BrokerConfig> {
+pub(super) fn broker_configs(settings: &[Setting], of_listeners: &[Given]) -> Vec<BrokerConfig> {
     let shown = |setting: &Setting| BrokerConfig {
         name: setting.key.name.to_owned(),
         value: setting.value.clone(),
@@ -15,7 +15,20 @@ pub(super) fn broker_configs(settings: &[Setting]) -> Vec<BrokerConfig> {
         kind: setting.key.kind,
         documentation: setting.key.documentation.to_owned(),
     };
-    settings.iter().map(shown).collect()
+    settings.iter().map(shown).chain(of_listeners.iter().filter_map(of_listener)).collect()
+}
+
+fn of_listener(given: &Given) -> Option<BrokerConfig> {
+    let key = keys::find(connections::of_listener(&given.key)?.1)?;
+    Some(BrokerConfig {
+        name: given.key.clone(),
+        value: Some(given.value.trim().to_owned()),
+        default: None,
+        is_set: true,
+        is_sensitive: false,
+        kind: key.kind,
+        documentation: key.documentation.to_owned(),
+    })
 }
 
 impl Config {
@@ -27,6 +40,10 @@ impl Config {
                 Some(value) => writeln!(text, "# {origin}\n{}={}", key.name, escaped(value)),
                 None => writeln!(text, "# {origin}: not set\n# {}=", key.name),
             };
+            written.expect("a String takes all that is written to it");
+        }
+        for Given { key, value, origin } in &self.of_listeners {
+            let written = writeln!(text, "# {origin}\n{key}={}", escaped(value));
             written.expect("a String takes all that is written to it");
         }
         text

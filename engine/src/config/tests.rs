@@ -1,10 +1,13 @@
 //! What is given, what comes of it, and what is said about it.
 
+use super::connections::ConnectionLimits;
 use super::*;
+use crate::broker::{Advertised, ListenerOptions};
+use hayate_net::socket::ListenOptions;
 use hayate_storage::config::LogConfig;
 
 fn machine() -> Machine {
-    Machine { cores: 3, memory_bytes: 3 << 30, host: "machine".to_owned() }
+    Machine { cores: 3, memory_bytes: 3 << 30 }
 }
 
 fn given(text: &str) -> Vec<Given> {
@@ -31,8 +34,10 @@ fn refuse(text: &str) -> String {
 fn nothing_given_means_the_defaults() {
     let config = resolve("");
     let options = &config.options;
-    assert_eq!(options.listen, SocketAddr::from(([127, 0, 0, 1], 9092)));
-    assert_eq!(options.advertised, ("127.0.0.1".to_owned(), 9092));
+    let expected = ListenerOptions::new("PLAINTEXT", SocketAddr::from(([127, 0, 0, 1], 9092)));
+    assert_eq!(options.listeners, [expected]);
+    let sizes = ListenOptions { backlog: 4096, ..ListenOptions::default() };
+    assert_eq!(options.sockets, sizes);
     assert_eq!(options.data_dir, PathBuf::from("./hayate-data"));
     assert_eq!((options.node_id, options.num_partitions), (1, 1));
     assert!(options.auto_create_topics && options.delete_topic_enable);
@@ -43,6 +48,23 @@ fn nothing_given_means_the_defaults() {
     assert!(config.warnings.is_empty());
     let large = Machine { memory_bytes: 1 << 40, ..machine() };
     assert_eq!(Config::resolve(&[], &large).unwrap().options.memory_budget_bytes, 4 << 30);
+}
+
+#[test]
+fn how_answers_are_sent_is_set_by_a_word_and_a_size() {
+    use hayate_net::socket::{ZerocopyMode, ZerocopyOptions};
+    let given = |text: &str| resolve(text).options.zerocopy;
+    let by_default = BrokerOptions::new("unused").zerocopy;
+    assert_eq!(given(""), by_default);
+    for (word, mode) in [
+        ("auto", ZerocopyMode::Auto),
+        ("on", ZerocopyMode::On),
+        ("off", ZerocopyMode::Off),
+        ("force", ZerocopyMode::Force),
+    ] {
+        let options = given(&format!("socket.send.zerocopy={word}\nsocket.send.zerocopy.min.bytes=8192\n"));
+        assert_eq!(options, ZerocopyOptions { mode, bytes_min: 8192 });
+    }
 }
 
 #[test]
@@ -79,23 +101,91 @@ fn topic_defaults_come_from_the_settings_of_the_broker() {
 
 #[test]
 fn the_file_that_kafka_ships_starts_here() {
+    let config = resolve(include_str!("kafka_server.properties"));
+    let [listener] = &config.options.listeners[..] else { panic!("the one for clients") };
+    assert!(listener.name == "PLAINTEXT" && listener.listen.ip().is_unspecified());
+    assert_eq!(listener.advertised, Some(Advertised { host: Some("localhost".to_owned()), port: 9092 }));
+    let sockets = config.options.sockets;
+    assert_eq!((sockets.send_buffer_bytes, sockets.receive_buffer_bytes), (Some(102_400), Some(102_400)));
+    for expected in [
+        "controller.quorum.bootstrap.servers (server.properties, line 4) has no effect: a cluster has one broker",
+        "num.io.threads (server.properties, line 11) has no effect: there are no thread pools",
+        "offsets.topic.replication.factor",
+        "the controller's listener CONTROLLER://:9093 is not opened",
+    ] {
+        let said = config.warnings.iter().filter(|warning| warning.starts_with(expected)).count();
+        assert_eq!(said, 1, "{expected}: {:#?}", config.warnings);
+    }
+    assert_eq!(config.warnings.len(), 10, "{:#?}", config.warnings);
+}
+
+#[test]
+fn connections_are_limited_as_the_file_says() {
+    let none = resolve("").options;
+    assert_eq!((none.connection_limits, none.queued_request_bytes_max), (ConnectionLimits::default(), None));
     let config = resolve(
-        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\n\
-         listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ninter.broker.listener.name=PLAINTEXT\n\
-         advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n\
-         controller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL\n\
-         num.network.threads=3\nnum.io.threads=8\nsocket.send.buffer.bytes=102400\n\
-         socket.receive.buffer.bytes=102400\nsocket.request.max.bytes=104857600\n\
-         log.dirs=/tmp/kraft-combined-logs\nnum.partitions=1\nnum.recovery.threads.per.data.dir=1\n\
-         offsets.topic.replication.factor=1\nlog.retention.hours=168\nlog.segment.bytes=1073741824\n\
-         log.retention.check.interval.ms=300000\n",
+        "listeners=PLAINTEXT://127.0.0.1:1,INNER://127.0.0.1:2\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INNER:PLAINTEXT\ninter.broker.listener.name=INNER\n\
+         max.connections=7\nmax.connections.per.ip=3\nmax.connections.per.ip.overrides=127.0.0.1:5\n\
+         listener.name.inner.max.connections=2\nlistener.name.other.max.connections=2\nconnections.max.idle.ms=-1\n\
+         queued.max.request.bytes=104857600\nqueued.max.requests=10",
     );
-    assert!(config.options.listen.ip().is_unspecified());
-    assert_eq!(config.options.advertised, ("localhost".to_owned(), 9092));
-    let warned = |name: &str| config.warnings.iter().any(|warning| warning.starts_with(name));
-    assert!(warned("num.io.threads") && warned("offsets.topic.replication.factor"));
-    assert_eq!(config.warnings.len(), 8, "{:#?}", config.warnings);
+    let options = &config.options;
+    let limits = &options.connection_limits;
+    assert_eq!((limits.connections_max, limits.connections_max_of("INNER"), limits.per_ip_max), (7, 2, 3));
+    assert_eq!(limits.per_ip_max_of([127, 0, 0, 1].into()), 5);
+    assert_eq!(
+        (options.connections_max_idle, options.inter_broker_listener.as_deref()),
+        (None, Some("INNER"))
+    );
+    assert_eq!((options.receive_bytes_per_shard(2), options.queued_requests_per_shard(4)), (50 << 20, 3));
+    let expected = "listener.name.other.max.connections (server.properties, line 8) has no effect: listeners opens none of \
+                    that name";
+    assert_eq!(config.warnings, [expected]);
+    let shown =
+        options.broker_configs.iter().find(|shown| shown.name == "listener.name.inner.max.connections");
+    assert_eq!(shown.and_then(|shown| shown.value.as_deref()), Some("2"));
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused() {
+    for (text, expected) in [
+        ("max.connections=-1", "max.connections=-1 (server.properties, line 1): Value must be at least 0\n"),
+        (
+            "listener.name.a.max.connections=0",
+            "listener.name.a.max.connections=0 (server.properties, line 1): Invalid max.connections 0\n",
+        ),
+        (
+            "max.connections.per.ip=0",
+            "max.connections.per.ip=0 (server.properties, line 1): max.connections.per.ip can be set to zero only if \
+             max.connections.per.ip.overrides property is set.\n",
+        ),
+        (
+            "max.connections.per.ip.overrides=a b:5",
+            "max.connections.per.ip.overrides=a b:5 (server.properties, line 1): max.connections.per.ip.overrides contains \
+             invalid addresses : a b\n",
+        ),
+        (
+            "connections.max.idle.ms=100",
+            "connections.max.idle.ms=100 (server.properties, line 1): connection.failed.authentication.delay.ms=100 should \
+             always be less than connections.max.idle.ms=100 to prevent failed authentication responses from timing out\n",
+        ),
+        (
+            "queued.max.request.bytes=5",
+            "queued.max.request.bytes=5 (server.properties, line 1): queued.max.request.bytes must be larger or equal to \
+             socket.request.max.bytes\n",
+        ),
+        (
+            "queued.max.requests=0",
+            "queued.max.requests=0 (server.properties, line 1): Value must be at least 1\n",
+        ),
+        (
+            "socket.listen.backlog.size=0",
+            "socket.listen.backlog.size=0 (server.properties, line 1): Value must be at least 1\n",
+        ),
+    ] {
+        assert_eq!(refuse(text), expected);
+    }
 }
 
 #[test]
@@ -126,7 +216,7 @@ fn everything_that_is_wrong_is_said() {
         ("log.dirs=a,b", "more than one data folder"),
         ("log.dirs=", "names no folder"),
         ("listeners=SSL://:1", "listeners=SSL://:1 (server.properties, line 1): SSL speaks SSL"),
-        ("listeners=PLAINTEXT://0.0.0.0:1", "set advertised.listeners"),
+        ("listeners=PLAINTEXT://0.0.0.0:1", "nonroutable meta-address 0.0.0.0"),
         ("node.id=1\nbroker.id=2", "the same as node.id"),
         ("process.roles=controller", "no broker"),
         ("process.roles=king", "String must be one of"),

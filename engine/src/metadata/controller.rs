@@ -27,6 +27,7 @@ use super::records::{MetadataRecord, ProducerIdsRecord};
 
 pub use brokers::Registration;
 pub use configs::{AlterConfigs, Alteration, AlteredConfigs, ConfigChange, ConfigOperation};
+pub use create::name_fault;
 pub use create::{CreateTopicResult, CreateTopics, CreatedTopic, NewTopic, PartitionAssignment};
 pub use delete::{DeletableTopic, DeleteTopicResult};
 pub use features::{UpdateFeatures, UpgradeType};

@@ -27,15 +27,18 @@ pub const SUPPORTED: &[SupportedFeature] = &[SupportedFeature {
     level_max: METADATA_VERSIONS.1,
 }];
 
-/// The other features that Kafka 4.2 has: each can be off.
-const OF_KAFKA: [&str; 6] = [
-    "eligible.leader.replicas.version",
-    "group.version",
-    "kraft.version",
-    "share.version",
-    "streams.version",
-    "transaction.version",
+/// The other features that Kafka 4.2 has, each of which can be off, with their highest levels: a folder that Kafka has left has
+/// them finalized, and they are kept as they are.
+pub const OF_KAFKA: [(&str, i16); 5] = [
+    ("eligible.leader.replicas.version", 1),
+    ("group.version", 1),
+    ("share.version", 1),
+    ("streams.version", 1),
+    ("transaction.version", 2),
 ];
+
+/// The quorum's own feature: its level is no record of the log.
+pub const KRAFT_VERSION: &str = "kraft.version";
 
 /// Levels of `metadata.version` that brought records or fields which lower ones cannot hold (Kafka's `didMetadataChange`).
 const CHANGES_OF_RECORDS: [i16; 9] = [7, 8, 11, 13, 14, 15, 17, 23, 30];
@@ -47,10 +50,14 @@ pub fn supported_levels(name: &str) -> (i16, i16) {
     found.map_or((0, 0), |feature| (feature.level_min, feature.level_max))
 }
 
+fn is_of_kafka(name: &str) -> bool {
+    OF_KAFKA.iter().any(|(feature, _)| *feature == name)
+}
+
 /// Whether Kafka has a feature of that name.
 #[must_use]
 pub fn is_known(name: &str) -> bool {
-    OF_KAFKA.contains(&name) || SUPPORTED.iter().any(|feature| feature.name == name)
+    name == KRAFT_VERSION || is_of_kafka(name) || SUPPORTED.iter().any(|feature| feature.name == name)
 }
 
 /// Whether records written at `metadata.version` `from` may hold what the lower level `to` cannot.
@@ -66,7 +73,7 @@ mod tests {
     #[test]
     fn what_is_listed_can_be_on() {
         assert!(SUPPORTED.iter().all(|feature| feature.level_max >= feature.level_min.max(1)));
-        assert!(SUPPORTED.iter().all(|feature| !OF_KAFKA.contains(&feature.name)));
+        assert!(SUPPORTED.iter().all(|feature| !is_of_kafka(feature.name)));
         assert_eq!(supported_levels(METADATA_VERSION), METADATA_VERSIONS);
         assert_eq!(supported_levels("group.version"), (0, 0));
         assert!(is_known("group.version") && is_known(METADATA_VERSION) && !is_known("no.such"));

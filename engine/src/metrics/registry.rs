@@ -4,7 +4,7 @@ use super::cells::{Counter, Gauge, Histogram, Times};
 use super::requests::RequestFigures;
 use super::text::{MetricType, TextWriter};
 use super::topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicSeries};
-use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, storage};
+use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, clients, storage};
 use hayate_net::error::ErrorCode;
 use hayate_net::wire::table;
 use hayate_rt::MonoTime;
@@ -40,11 +40,34 @@ pub struct Metrics {
 type CounterFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 type GaugeFamily = (&'static str, &'static str, fn(&ShardMetrics) -> &Gauge);
 
-const COUNTERS: [CounterFamily; 13] = [
+const COUNTERS: [CounterFamily; 23] = [
     (
         "hayate_connections_opened_total",
         "Connections accepted (Kafka: kafka.server:type=socket-server-metrics connection-creation-total).",
         |shard| &shard.connections_opened,
+    ),
+    (
+        "hayate_connections_refused_total",
+        "Connections closed at once because their address had max.connections.per.ip already (Kafka says so in its log alone).",
+        |shard| &shard.connections_refused,
+    ),
+    (
+        "hayate_accept_stalls_total",
+        "Times that a listener did not accept because max.connections was reached (Kafka: \
+         kafka.network:type=Acceptor,name=AcceptorBlockedPercent).",
+        |shard| &shard.accept_stalls,
+    ),
+    (
+        "hayate_accept_throttles_total",
+        "Connections that waited for the sake of max.connection.creation.rate (Kafka: \
+         kafka.server:type=socket-server-metrics connection-accept-throttle-time).",
+        |shard| &shard.accept_throttles,
+    ),
+    (
+        "hayate_request_queue_stalls_total",
+        "Times that a request waited because queued.max.requests was reached (Kafka: \
+         kafka.network:type=RequestChannel,name=RequestQueueSize).",
+        |shard| &shard.queue_stalls,
     ),
     (
         "hayate_network_received_bytes_total",
@@ -88,6 +111,35 @@ const COUNTERS: [CounterFamily; 13] = [
         |shard| &shard.answer_stalls,
     ),
     (
+        "hayate_zerocopy_sends_total",
+        "System calls that sent answers from where they lie (MSG_ZEROCOPY). No counterpart in Kafka.",
+        |shard| &shard.zerocopy_sends,
+    ),
+    ("hayate_zerocopy_bytes_total", "Bytes that they sent. No counterpart in Kafka.", |shard| {
+        &shard.zerocopy_bytes
+    }),
+    (
+        "hayate_zerocopy_completions_total",
+        "Such sends that the kernel is done with. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_completions,
+    ),
+    (
+        "hayate_zerocopy_copied_total",
+        "Of those, the ones that the kernel copied all the same, as over loopback. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_copied,
+    ),
+    (
+        "hayate_zerocopy_fallbacks_total",
+        "Connections that went back to ordinary sends because of that. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_fallbacks,
+    ),
+    (
+        "hayate_zerocopy_refusals_total",
+        "Sends that were ordinary because the kernel had no room to pin them (RLIMIT_MEMLOCK, net.core.optmem_max). No counterpart \
+         in Kafka.",
+        |shard| &shard.zerocopy_refusals,
+    ),
+    (
         "hayate_contained_panics_total",
         "Panics that closed one connection. No counterpart in Kafka.",
         |shard| &shard.contained_panics,
@@ -111,7 +163,7 @@ const COUNTERS: [CounterFamily; 13] = [
     ),
 ];
 
-const GAUGES: [GaugeFamily; 6] = [
+const GAUGES: [GaugeFamily; 7] = [
     (
         "hayate_receive_buffer_bytes",
         "Bytes that receive buffers hold (Kafka: kafka.network:type=SocketServer,name=MemoryPoolUsed).",
@@ -121,6 +173,11 @@ const GAUGES: [GaugeFamily; 6] = [
         "hayate_answer_bytes",
         "Bytes that answers hold until their peers have taken them (Kafka: kafka.network:type=RequestChannel,name=ResponseQueueSize).",
         |shard| &shard.answer_bytes,
+    ),
+    (
+        "hayate_zerocopy_pinned_bytes",
+        "Bytes of answers that the kernel sends from where they lie; they count as hayate_answer_bytes. No counterpart in Kafka.",
+        |shard| &shard.zerocopy_pinned_bytes,
     ),
     (
         "hayate_waiting_fetches",
@@ -231,6 +288,7 @@ impl Metrics {
         self.render_tasks(&mut text);
         self.render_copies(&mut text);
         self.render_store(&mut text);
+        clients::render(&mut text, self.shards.iter().map(|shard| &shard.clients));
         text.finish()
     }
 

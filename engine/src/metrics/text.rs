@@ -53,6 +53,15 @@ impl TextWriter {
         self.line("", labels, format_args!("{value}"));
     }
 
+    /// Any number of the open family.
+    pub(super) fn decimal(&mut self, labels: Labels<'_>, value: f64) {
+        match value {
+            f64::INFINITY => self.line("", labels, format_args!("+Inf")),
+            f64::NEG_INFINITY => self.line("", labels, format_args!("-Inf")),
+            value => self.line("", labels, format_args!("{value}")),
+        }
+    }
+
     /// Nanoseconds, shown as seconds, of the open family.
     pub fn seconds(&mut self, labels: Labels<'_>, nanos: u64) {
         self.line("", labels, format_args!("{}", seconds(nanos)));
@@ -123,6 +132,19 @@ mod tests {
         ] {
             assert_eq!(seconds(nanos), text);
         }
+    }
+
+    #[test]
+    fn any_number_can_be_read_back() {
+        let mut writer = TextWriter::default();
+        writer.family("a", MetricType::Gauge, "x");
+        for value in [0.1, -3.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            writer.decimal(&[], value);
+        }
+        let text = writer.finish();
+        let shown: Vec<_> = text.lines().skip(2).map(|line| line.trim_start_matches("a ")).collect();
+        assert_eq!((&shown[..2], &shown[3..]), (&["0.1", "-3"][..], &["NaN", "+Inf", "-Inf"][..]));
+        assert_eq!(shown[2].parse(), Ok(1e300));
     }
 
     #[test]

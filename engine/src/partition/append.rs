@@ -91,6 +91,9 @@ impl From<BatchError> for AppendFailure {
     }
 }
 
+/// Less than any message of any format takes.
+const RECORD_OVERHEAD_BYTES: i32 = 14;
+
 /// What is wrong with a batch, for the producer's log. Kafka's wording where its clients show it.
 fn words(error: &BatchError) -> String {
     match error {
@@ -109,6 +112,10 @@ fn words(error: &BatchError) -> String {
         }
         BatchError::Framing(codec) => {
             format!("{} must be framed in independent blocks: Kafka's clients read no others.", codec.name())
+        }
+        BatchError::UnknownMagic(magic) => format!("Invalid magic found in record: {magic}"),
+        BatchError::BatchLength(length) if *length < RECORD_OVERHEAD_BYTES => {
+            format!("Record size {length} is less than the minimum record overhead ({RECORD_OVERHEAD_BYTES})")
         }
         other => format!("Invalid record batch: {other:?}"),
     }
@@ -147,8 +154,8 @@ impl Partition {
             }
         };
         if judged.valid.header.is_transactional() {
-            // No transaction can be open: nobody coordinates them yet.
-            return Err(ErrorCode::InvalidTxnState.into());
+            // Not in the name of a transactional id: with one, the whole request is refused.
+            return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
         }
         let appended = self.push(&judged.records, &judged.valid)?;
         if settings.is_flush_relaxed() {

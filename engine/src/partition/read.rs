@@ -189,7 +189,8 @@ impl Partition {
         let found = match time {
             LookupTime::Latest => return Ok(special(limit, self.leader_epoch())),
             LookupTime::Earliest | LookupTime::EarliestLocal => {
-                let epoch = self.log.epoch_at(offsets.start).unwrap_or(LeaderEpoch::NONE);
+                // An empty log is of the epoch that will write its first record.
+                let epoch = self.log.epoch_at(offsets.start).unwrap_or_else(|| self.leader_epoch());
                 return Ok(special(offsets.start, epoch));
             }
             LookupTime::LatestTiered => return Ok(TimedOffset::NONE),

@@ -8,7 +8,7 @@ mod value;
 
 use super::PartitionSettings;
 use std::collections::BTreeMap;
-use value::{Range, boolean, choice, number};
+use value::{Range, boolean, number};
 
 pub use value::ConfigError;
 
@@ -48,6 +48,11 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
+    /// A value that was accepted, as Kafka shows it: read by its type and written anew.
+    pub fn as_parsed(&self, value: &str) -> String {
+        value::as_parsed(self.kind, value.trim())
+    }
+
     /// The value that `settings` hold, as text.
     pub fn render(&self, settings: &PartitionSettings) -> String {
         (self.render)(settings)
@@ -168,7 +173,7 @@ topic_configs! {
         |s| limit(s.log.flush_ms, i64::MAX);
     "follower.replication.throttled.replicas" List None,
         "Replicas whose replication is throttled on the followers' side.",
-        |s, v| s.keep("follower.replication.throttled.replicas", v, value::replica_list(v)),
+        |s, v| s.keep("follower.replication.throttled.replicas", v, value::replica_list("follower.replication.throttled.replicas", v)),
         |s| s.kept("follower.replication.throttled.replicas", "");
     "index.interval.bytes" Int Some("log.index.interval.bytes"),
         "About so many bytes of batches lie between two index entries.",
@@ -176,7 +181,7 @@ topic_configs! {
         |s| s.log.index_interval_bytes.to_string();
     "leader.replication.throttled.replicas" List None,
         "Replicas whose replication is throttled on the leader's side.",
-        |s, v| s.keep("leader.replication.throttled.replicas", v, value::replica_list(v)),
+        |s, v| s.keep("leader.replication.throttled.replicas", v, value::replica_list("leader.replication.throttled.replicas", v)),
         |s| s.kept("leader.replication.throttled.replicas", "");
     "local.retention.bytes" Long Some("log.local.retention.bytes"),
         "The size of a tiered log's local part; −2: that of retention.bytes.",
@@ -232,7 +237,7 @@ topic_configs! {
         |s| s.kept("remote.log.delete.on.disable", "false");
     "remote.storage.enable" Boolean None,
         "Keep old segments in a remote tier. There is none here: only false is accepted.",
-        |s, v| s.keep("remote.storage.enable", v, choice(v, &["false"])),
+        |s, v| s.keep("remote.storage.enable", v, value::no_tiers(v)),
         |s| s.kept("remote.storage.enable", "false");
     "retention.bytes" Long Some("log.retention.bytes"),
         "Segments beyond this size of a partition may go; −1: no limit.",
@@ -298,6 +303,39 @@ mod tests {
         ] {
             assert_eq!(check(name, value).as_deref(), Ok(value), "{name}");
         }
+    }
+
+    #[test]
+    fn values_are_shown_as_java_reads_and_writes_them() {
+        for (name, given, shown) in [
+            ("preallocate", " TRUE ", "true"),
+            ("retention.ms", " +7 ", "7"),
+            ("min.cleanable.dirty.ratio", "0.50", "0.5"),
+            ("min.cleanable.dirty.ratio", "1", "1.0"),
+            ("min.cleanable.dirty.ratio", "0.5f", "0.5"),
+            ("min.cleanable.dirty.ratio", "0.0001", "1.0E-4"),
+            ("cleanup.policy", "delete, compact", "delete,compact"),
+            ("compression.type", "zstd", "zstd"),
+        ] {
+            assert!(check(name, given).is_ok(), "{name}={given}");
+            assert_eq!(find(name).unwrap().as_parsed(given), shown, "{name}={given}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_kafkas_words() {
+        for (name, value, words) in [
+            ("compression.gzip.level", "10", "Value must be between 1 and 9 or equal to -1"),
+            ("remote.storage.enable", "true", "Tiered Storage functionality is disabled in the broker."),
+            ("remote.storage.enable", "x", "Expected value to be either true or false"),
+            ("cleanup.policy", "delete,shred", "Invalid value shred for configuration cleanup.policy"),
+            ("leader.replication.throttled.replicas", "0:1,x", "Invalid value [0:1, x] for configuration"),
+        ] {
+            let refused = check(name, value).unwrap_err().to_string();
+            assert!(refused.contains(words), "{name}={value}: {refused}");
+        }
+        assert!(check("leader.replication.throttled.replicas", "0:1,").is_ok());
+        assert!(check("min.cleanable.dirty.ratio", "NaNf").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::metrics::ProcessFigures;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeVal;
 use std::fs;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 /// What is assumed when the kernel does not tell.
@@ -53,11 +54,19 @@ impl System {
     /// group lowers them.
     pub fn machine(&self, cores: usize) -> Machine {
         let quota = self.cpu_quota().unwrap_or(usize::MAX);
-        let host = self.read("proc/sys/kernel/hostname").filter(|name| !name.is_empty());
-        Machine {
-            cores: cores.min(quota).max(1),
-            memory_bytes: self.memory_bytes(),
-            host: host.unwrap_or_else(|| "localhost".to_owned()),
+        Machine { cores: cores.min(quota).max(1), memory_bytes: self.memory_bytes() }
+    }
+
+    /// The machine's name as others may know it: what the address of its own name is called, as Java's
+    /// `InetAddress.getCanonicalHostName` has it. May ask name servers, and take as long as they do.
+    pub fn canonical_host(&self) -> String {
+        let own = self.read("proc/sys/kernel/hostname").filter(|name| !name.is_empty());
+        let own = own.unwrap_or_else(|| "localhost".to_owned());
+        let Some(address) = address_of(&own) else { return own };
+        match dns_lookup::lookup_addr(&address) {
+            // A name that does not lead back is no better than the address.
+            Ok(name) if address_of(&name).is_some() => name,
+            Ok(_) | Err(_) => address.to_string(),
         }
     }
 
@@ -135,6 +144,11 @@ impl System {
     }
 }
 
+fn address_of(host: &str) -> Option<IpAddr> {
+    let addresses: Vec<IpAddr> = (host, 0).to_socket_addrs().ok()?.map(|address| address.ip()).collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,18 +171,17 @@ mod tests {
         let files = [
             ("proc/meminfo", "MemTotal:        8000000 kB\nMemFree: 1 kB\n"),
             ("proc/self/cgroup", "1:cpu:/x\n0::/a/b\n"),
-            ("proc/sys/kernel/hostname", "box\n"),
             ("sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
             ("sys/fs/cgroup/a/b/cpu.max", "max 100000\n"),
             ("sys/fs/cgroup/a/b/memory.max", "1000000\n"),
             ("sys/fs/cgroup/a/memory.max", "max\n"),
         ];
         check(&files, |system| {
-            let expected = Machine { cores: 2, memory_bytes: 1_000_000, host: "box".to_owned() };
+            let expected = Machine { cores: 2, memory_bytes: 1_000_000 };
             assert_eq!(system.machine(8), expected);
             assert_eq!(system.machine(1).cores, 1);
         });
-        check(&files[..3], |system| {
+        check(&files[..2], |system| {
             let machine = system.machine(8);
             assert_eq!((machine.cores, machine.memory_bytes), (8, 8_000_000 * 1024));
         });
@@ -181,7 +194,11 @@ mod tests {
         check(&[], |system| {
             let machine = system.machine(0);
             assert_eq!((machine.cores, machine.memory_bytes), (1, MEMORY_BYTES_FALLBACK));
-            assert_eq!((machine.host.as_str(), system.ring_sysctl()), ("localhost", None));
+            assert_eq!(system.ring_sysctl(), None);
+            assert!(!system.canonical_host().is_empty());
+        });
+        check(&[("proc/sys/kernel/hostname", "no-such-host.invalid\n")], |system| {
+            assert_eq!(system.canonical_host(), "no-such-host.invalid", "a name without an address is kept");
         });
         check(&[("proc/sys/kernel/io_uring_disabled", "2\n")], |system| {
             assert_eq!((system.ring_sysctl(), system.kernel_release()), (Some(2), "5.4.0"));

@@ -69,6 +69,9 @@ impl Pool {
 
     /// Waits until `bytes` fit and nobody came before.
     pub async fn acquire(self: &Rc<Self>, bytes: usize) -> Charge {
+        if self.waiting.borrow().is_empty() && self.fits(bytes) {
+            return self.take(bytes);
+        }
         let place = self.queue();
         loop {
             let freed = self.freed.notified();
@@ -100,6 +103,11 @@ impl Pool {
 
     fn is_overdrawn(&self) -> bool {
         self.used_bytes.get() > self.limit_bytes
+    }
+
+    /// Whether somebody waits for what is held, or more is held than may be.
+    pub fn is_wanted(&self) -> bool {
+        !self.waiting.borrow().is_empty() || self.is_overdrawn()
     }
 
     /// The most bytes that may be held.
@@ -158,7 +166,7 @@ impl Budget {
 impl Charge {
     /// Whether somebody waits for what this and its like hold. Who waits for another pool has nothing of it.
     pub fn is_wanted(&self) -> bool {
-        !self.pool.waiting.borrow().is_empty() || self.pool.is_overdrawn()
+        self.pool.is_wanted()
     }
 
     /// It turned out to be so many bytes.

@@ -6,6 +6,7 @@
 //! client. Everything that a request panics in, but for the code that owns durable state, ends this connection alone.
 
 use super::Shard;
+use super::admission::Seat;
 use super::budget::{Charge, Pool};
 use super::interrupt::Interrupt;
 use super::panics::{Contained, Panicked};
@@ -17,7 +18,7 @@ use hayate_net::error::{FrameError, WireError};
 use hayate_net::frame::{FrameHead, LENGTH_BYTES, REQUEST_HEAD_BYTES, RequestHead, take_frame};
 use hayate_net::socket::{Socket, SocketError};
 use hayate_net::wire::codec::split_request;
-use hayate_rt::notify::Notify;
+use hayate_rt::notify::{Notified, Notify};
 use hayate_rt::{MonoTime, Queue};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -50,6 +51,8 @@ const WRITE_LOOK_EVERY: Duration = Duration::from_secs(2);
 const FRAME_TIME_CONTENDED: Duration = Duration::from_secs(10);
 /// A piece of a frame that has its time.
 const FRAME_PIECE_BYTES: usize = 1 << 20;
+/// Longer names or versions of software are forgotten.
+const SOFTWARE_BYTES_MAX: usize = 128;
 /// How often that is looked at while nothing arrives.
 const FRAME_LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -99,6 +102,8 @@ pub struct Connection {
     shard: Rc<Shard>,
     socket: Socket,
     peer: SocketAddr,
+    /// Its place among the broker's connections.
+    seat: Seat,
     open: RefCell<InFlight<Progress>>,
     /// An answer is ready, room was made, or reading has ended.
     changed: Notify,
@@ -108,11 +113,17 @@ pub struct Connection {
     /// Nothing can be sent any more.
     cut: Cell<bool>,
     last_active: Cell<MonoTime>,
+    /// When the peer last took something of what is sent from our memory, and how much it had taken then.
+    last_taken: Cell<(MonoTime, u64)>,
     last_frame_bytes: Cell<usize>,
     /// Received of the frame that is being received, and what came with it.
     filled_bytes: Cell<usize>,
     /// What is known of why it ends.
     cause: Cell<Option<CloseCause>>,
+    /// Its number among the shard's.
+    number: Cell<u64>,
+    /// Name and version of the client's software, if it told.
+    software: RefCell<Option<Box<(String, String)>>>,
 }
 
 /// When a request came so far, and what its answer holds.
@@ -138,13 +149,15 @@ impl Progress {
 
 impl Connection {
     /// Serves `socket` until either side ends it.
-    pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
+    pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr, seat: Seat) {
         let limits = Limits { requests_max: REQUESTS_MAX, bytes_max: OPEN_BYTES_MAX };
         let connection = Rc::new(Connection {
             last_active: Cell::new(shard.rt.now()),
+            last_taken: Cell::new((shard.rt.now(), 0)),
             shard: shard.clone(),
             socket,
             peer,
+            seat,
             open: RefCell::new(InFlight::new(limits)),
             changed: Notify::default(),
             reading_ended: Cell::new(false),
@@ -153,8 +166,11 @@ impl Connection {
             last_frame_bytes: Cell::new(0),
             filled_bytes: Cell::new(0),
             cause: Cell::new(None),
+            number: Cell::new(0),
+            software: RefCell::new(None),
         });
         let number = shard.connections.add(&connection);
+        connection.number.set(number);
         let writer = connection.clone();
         let writing = Contained::new(async move { writer.write_answers().await });
         let writing = shard.rt.spawn(Queue::Foreground, writing);
@@ -169,6 +185,8 @@ impl Connection {
         connection.cut.set(true);
         connection.interrupt();
         shard.connections.remove(number);
+        connection.seat.give_up();
+        shard.telemetry.borrow_mut().forget_connection(number);
         shard.metrics.connection_closed(connection.cause.get().unwrap_or(CloseCause::Peer));
     }
 
@@ -177,9 +195,36 @@ impl Connection {
         self.cause.set(self.cause.get().or(Some(cause)));
     }
 
+    /// Its number: no other connection of its shard has it, ever.
+    pub fn number(&self) -> u64 {
+        self.number.get()
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Notes the name and the version of the client's software.
+    pub fn set_software(&self, name: &str, version: &str) {
+        if name.len().max(version.len()) <= SOFTWARE_BYTES_MAX {
+            *self.software.borrow_mut() = Some(Box::new((name.to_owned(), version.to_owned())));
+        }
+    }
+
+    /// Name and version of the client's software, if it told.
+    pub fn software(&self) -> Option<(String, String)> {
+        self.software.borrow().as_deref().cloned()
+    }
+
     /// The shard that serves it.
     pub fn shard(&self) -> &Rc<Shard> {
         &self.shard
+    }
+
+    /// Its place among the broker's connections.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     /// Turns when long polls are to end.
@@ -394,7 +439,12 @@ impl Connection {
         let progress = Progress { api_key: spec.key, charge: None, read, begun: read, done: read };
         let ticket = self.open.borrow_mut().begin(frame_bytes, progress);
         let context = RequestContext::new(self.clone(), ticket, spec, &request);
+        let queued = match spec.waits_for_a_place() {
+            true => Some(self.shard.queued.acquire(1).await),
+            false => None,
+        };
         let begun = Contained::new(api::begin(context, request.body)).await;
+        drop(queued);
         let later = begun.map_err(End::from).and_then(|later| later.map_err(End::from));
         let later = match later {
             Ok(later) => later,
@@ -469,8 +519,8 @@ impl Connection {
                 self.interrupt(); // the reader, if it still waits for the peer
                 return self.socket.shutdown();
             }
-            if count == 0 {
-                changed.await;
+            if count == 0 && !self.wait_while_taken(changed).await {
+                return self.abort();
             }
         }
     }
@@ -485,7 +535,7 @@ impl Connection {
                 match self.shard.rt.timeout(WRITE_LOOK_EVERY, sending.as_mut()).await {
                     Ok(Ok(())) => break self.last_active.set(self.shard.rt.now()),
                     Ok(Err(_)) => return false,
-                    Err(_) if self.is_too_slow(began, of) => return false,
+                    Err(_) if self.is_too_slow(began, is_wanted(of)) => return false,
                     Err(_) => {}
                 }
             }
@@ -493,9 +543,33 @@ impl Connection {
         true
     }
 
-    /// Whether the peer has had its time for a piece that was begun then.
-    fn is_too_slow(&self, began: MonoTime, of: &[Progress]) -> bool {
-        let is_wanted = of.iter().any(|progress| progress.charge.as_ref().is_some_and(Charge::is_wanted));
+    /// Waits for a change. What was sent from our memory stays there until the peer has taken it, for which it has its time too; false
+    /// when that is over.
+    async fn wait_while_taken(&self, changed: Notified<'_>) -> bool {
+        let mut changed = pin!(changed);
+        loop {
+            let pins = self.socket.pins();
+            let (since, returned_bytes) = self.last_taken.get();
+            if pins.held_bytes > 0 && pins.returned_bytes == returned_bytes {
+                if self.is_too_slow(since, self.shard.answers.is_wanted()) {
+                    return false;
+                }
+            } else {
+                self.last_taken.set((self.shard.rt.now(), pins.returned_bytes));
+            }
+            if pins.held_bytes == 0 {
+                changed.await;
+                self.last_taken.set((self.shard.rt.now(), pins.returned_bytes));
+                return true;
+            }
+            if self.shard.rt.timeout(WRITE_LOOK_EVERY, changed.as_mut()).await.is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// Whether the peer has had its time for what was begun then.
+    fn is_too_slow(&self, began: MonoTime, is_wanted: bool) -> bool {
         let time_max = if is_wanted { WRITE_TIME_CONTENDED } else { WRITE_TIME_MAX };
         let is_slow = self.shard.rt.now().since(began) >= time_max;
         if is_slow {
@@ -531,6 +605,11 @@ impl Connection {
         }
         ready
     }
+}
+
+/// Whether somebody waits for what these answers hold.
+fn is_wanted(answers: &[Progress]) -> bool {
+    answers.iter().any(|progress| progress.charge.as_ref().is_some_and(Charge::is_wanted))
 }
 
 /// The first `bytes` of a rope, or all of it; no byte is copied.

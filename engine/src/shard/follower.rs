@@ -3,9 +3,11 @@
 //! Idempotent: whatever views were skipped, the last one is what counts. A partition whose log cannot be made answers
 //! error 56, and is tried again with the next view and at each retention check.
 
+use super::admission::Admission;
 use super::owner::Owner;
 use super::settings;
 use super::view::ClusterView;
+use crate::broker::BrokerOptions;
 use crate::metadata::image::{PartitionImage, TopicImage};
 use crate::partition::{Partition, PartitionSettings};
 use crate::placement::PartitionKey;
@@ -36,8 +38,9 @@ pub struct Follower {
     rt: Rt,
     owner: Rc<Owner>,
     store: Store,
-    /// What topics have by this node's file.
-    statics: Arc<PartitionSettings>,
+    admission: Arc<Admission>,
+    /// What this node's file says.
+    options: Arc<BrokerOptions>,
     /// Held while a view is being applied.
     applying: Lock,
 }
@@ -62,8 +65,14 @@ fn wanted(view: &ClusterView, owner: &Owner, statics: &PartitionSettings) -> Vec
 
 impl Follower {
     /// Follows for `owner`, whose logs lie in `store`.
-    pub fn new(rt: Rt, owner: Rc<Owner>, store: Store, statics: Arc<PartitionSettings>) -> Follower {
-        Follower { rt, owner, store, statics, applying: Lock::default() }
+    pub fn new(
+        rt: Rt,
+        owner: Rc<Owner>,
+        store: Store,
+        admission: Arc<Admission>,
+        options: Arc<BrokerOptions>,
+    ) -> Follower {
+        Follower { rt, owner, store, admission, options, applying: Lock::default() }
     }
 
     /// Makes the shard's partitions what `view` says, and serves it from then on.
@@ -75,9 +84,11 @@ impl Follower {
     }
 
     async fn apply_alone(&self, view: &ClusterView) {
+        self.take_settings(view);
         self.delete_gone(view).await;
         let mut unopened = BTreeSet::new();
-        for (count, wanted) in wanted(view, &self.owner, &self.statics).into_iter().enumerate() {
+        for (count, wanted) in wanted(view, &self.owner, &self.options.topic_defaults).into_iter().enumerate()
+        {
             if count % STEP == STEP - 1 {
                 self.rt.yield_now().await;
             }
@@ -89,6 +100,15 @@ impl Follower {
             }
         }
         self.owner.set_view(view.clone(), unopened);
+    }
+
+    /// Goes by what is set for brokers, apart from topics' defaults.
+    fn take_settings(&self, view: &ClusterView) {
+        let (image, here, options) = (&view.image, view.node_id, &self.options);
+        let limits = || settings::connection_limits_in(image, here, &options.connection_limits);
+        self.admission.follow(view.generation, limits);
+        let expiration = settings::producer_expiration_in(image, here, options.producer_expiration_ms);
+        self.store.set_producer_expiration_ms(expiration);
     }
 
     /// Tries again what could not be opened.

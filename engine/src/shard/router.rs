@@ -45,6 +45,11 @@ impl Router {
         Router { own, callers, append_callers }
     }
 
+    /// The owner of this shard's partitions.
+    pub fn own(&self) -> &Rc<Owner> {
+        &self.own
+    }
+
     /// How many shards there are.
     pub fn shards(&self) -> usize {
         self.callers.len()

@@ -3,8 +3,9 @@
 //! connection, which may not own the partition.
 
 use super::view::ClusterView;
+use crate::config::connections::ConnectionLimits;
 use crate::config::dynamic;
-use crate::metadata::image::{ConfigResource, MetadataImage, NodeId, TopicImage};
+use crate::metadata::image::{ConfigMap, ConfigResource, MetadataImage, NodeId, TopicImage};
 use crate::partition::{PartitionSettings, topic_config};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,9 +15,28 @@ use uuid::Uuid;
 /// What topics of this node have that set nothing themselves: `statics`, which its file says, under what is set for all
 /// brokers, under what is set for this one.
 pub fn defaults_in(image: &MetadataImage, here: NodeId, statics: &PartitionSettings) -> PartitionSettings {
+    dynamic::topic_defaults(statics, layers_in(image, here))
+}
+
+/// What is set while they run for all brokers, and over it for this one.
+fn layers_in(image: &MetadataImage, here: NodeId) -> impl Iterator<Item = &ConfigMap> {
     let layers = [ConfigResource::default_broker(), ConfigResource::broker(here)];
-    let layers = layers.iter().filter_map(|resource| image.config(resource));
-    dynamic::topic_defaults(statics, layers.map(AsRef::as_ref))
+    layers.into_iter().filter_map(|resource| image.config(&resource).map(AsRef::as_ref))
+}
+
+/// How many connections this node takes: `statics`, which its file says, under what is set while it runs.
+pub fn connection_limits_in(
+    image: &MetadataImage,
+    here: NodeId,
+    statics: &ConnectionLimits,
+) -> ConnectionLimits {
+    dynamic::connection_limits(statics, layers_in(image, here))
+}
+
+/// How long this node remembers idle producers, in milliseconds: `statics`, which its file says, under what is set while it
+/// runs.
+pub fn producer_expiration_in(image: &MetadataImage, here: NodeId, statics: i64) -> i64 {
+    dynamic::producer_expiration_ms(statics, layers_in(image, here))
 }
 
 /// What the topic of that name has over `defaults`.

@@ -1,32 +1,62 @@
 //! The kernel half of the socket seam: non-blocking TCP sockets whose readiness glommio's reactor awaits.
 //!
 //! Each operation tries its system call first and waits only on EAGAIN, so that a busy connection costs no trip
-//! through the ring. Vectored sends go through `sendmsg`, which glommio's own streams lack.
+//! through the ring. Vectored sends go through `sendmsg`, which glommio's own streams lack, some of them without a copy.
 
-use super::{SEGMENTS_PER_WRITE_MAX, SocketError, advance_rope};
+mod completions;
+mod stream;
+
+use super::zerocopy::{PinWatch, Pins, ZerocopyFigures, ZerocopyOptions};
+use super::{ListenOptions, SocketError, advance_rope};
 use bytes::{BufMut, Bytes, BytesMut};
+use completions::Completions;
 use glommio::io::PollableFd;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, listen,
-    sendmsg, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, listen,
+    setsockopt, socket, sockopt,
 };
 use std::collections::VecDeque;
-use std::io::IoSlice;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
+use stream::{End, Stream};
 
-/// Connections that may wait for `accept`; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+/// The kernel's TCP as one shard uses it.
+#[derive(Clone)]
+pub(super) struct KernelNetwork {
+    completions: Rc<Completions>,
+}
+
+impl KernelNetwork {
+    pub(super) fn new(options: ZerocopyOptions) -> KernelNetwork {
+        KernelNetwork { completions: Completions::new(options) }
+    }
+
+    pub(super) fn zerocopy_figures(&self) -> ZerocopyFigures {
+        self.completions.account().figures()
+    }
+
+    pub(super) fn watch_pins(&self, watch: PinWatch) {
+        self.completions.account().watch(watch);
+    }
+
+    fn adopt(&self, stream: TcpStream) -> Result<KernelSocket, SocketError> {
+        stream.set_nonblocking(true).map_err(|error| classify_io("fcntl", &error))?;
+        stream.set_nodelay(true).map_err(|error| classify_io("TCP_NODELAY", &error))?;
+        let polled = PollableFd::new(stream).map_err(unwatched)?;
+        Ok(KernelSocket { end: Rc::new(End { stream: Stream::new(polled, self.completions.clone()) }) })
+    }
+}
 
 pub(super) struct KernelListener {
     listener: PollableFd<TcpListener>,
+    network: KernelNetwork,
 }
 
 #[derive(Clone)]
 pub(super) struct KernelSocket {
-    stream: Rc<PollableFd<TcpStream>>,
+    end: Rc<End>,
 }
 
 /// What an error number means to a caller.
@@ -69,12 +99,22 @@ fn tcp_socket(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
 }
 
-fn shared_listener(addr: SocketAddr) -> Result<OwnedFd, Errno> {
+fn shared_listener(addr: SocketAddr, options: &ListenOptions) -> Result<OwnedFd, Errno> {
     let descriptor = tcp_socket(addr)?;
     setsockopt(&descriptor, sockopt::ReuseAddr, &true)?;
     setsockopt(&descriptor, sockopt::ReusePort, &true)?;
+    if addr.is_ipv6() {
+        setsockopt(&descriptor, sockopt::Ipv6V6Only, &options.ipv6_only)?;
+    }
+    // Connections inherit the sizes; the window that is announced at the handshake depends on them.
+    if let Some(bytes) = options.send_buffer_bytes {
+        setsockopt(&descriptor, sockopt::SndBuf, &bytes)?;
+    }
+    if let Some(bytes) = options.receive_buffer_bytes {
+        setsockopt(&descriptor, sockopt::RcvBuf, &bytes)?;
+    }
     bind(descriptor.as_raw_fd(), &SockaddrStorage::from(addr))?;
-    listen(&descriptor, Backlog::new(BACKLOG)?)?;
+    listen(&descriptor, Backlog::new(options.backlog).unwrap_or(Backlog::MAXALLOWABLE))?;
     Ok(descriptor)
 }
 
@@ -87,10 +127,14 @@ pub(super) fn probe_exclusive(addr: SocketAddr) -> Result<SocketAddr, SocketErro
 }
 
 impl KernelListener {
-    pub(super) fn bind(addr: SocketAddr) -> Result<KernelListener, SocketError> {
-        let descriptor = shared_listener(addr).map_err(|errno| at_address(addr, "bind", errno))?;
+    pub(super) fn bind(
+        addr: SocketAddr,
+        options: &ListenOptions,
+        network: &KernelNetwork,
+    ) -> Result<KernelListener, SocketError> {
+        let descriptor = shared_listener(addr, options).map_err(|errno| at_address(addr, "bind", errno))?;
         let listener = PollableFd::new(TcpListener::from(descriptor)).map_err(unwatched)?;
-        Ok(KernelListener { listener })
+        Ok(KernelListener { listener, network: network.clone() })
     }
 
     pub(super) fn local_addr(&self) -> Result<SocketAddr, SocketError> {
@@ -100,7 +144,7 @@ impl KernelListener {
     pub(super) async fn accept(&self) -> Result<(KernelSocket, SocketAddr), SocketError> {
         loop {
             match self.listener.get_ref().accept() {
-                Ok((stream, peer)) => return Ok((KernelSocket::new(stream)?, peer)),
+                Ok((stream, peer)) => return Ok((self.network.adopt(stream)?, peer)),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.listener.readable().await.map_err(unwatched)?;
                 }
@@ -112,33 +156,46 @@ impl KernelListener {
 }
 
 impl KernelSocket {
-    fn new(stream: TcpStream) -> Result<KernelSocket, SocketError> {
-        stream.set_nonblocking(true).map_err(|error| classify_io("fcntl", &error))?;
-        stream.set_nodelay(true).map_err(|error| classify_io("TCP_NODELAY", &error))?;
-        Ok(KernelSocket { stream: Rc::new(PollableFd::new(stream).map_err(unwatched)?) })
-    }
-
-    pub(super) async fn connect(addr: SocketAddr) -> Result<KernelSocket, SocketError> {
+    pub(super) async fn connect(
+        addr: SocketAddr,
+        network: &KernelNetwork,
+    ) -> Result<KernelSocket, SocketError> {
         let descriptor = tcp_socket(addr).map_err(|errno| at_address(addr, "socket", errno))?;
         let started = connect(descriptor.as_raw_fd(), &SockaddrStorage::from(addr));
-        let socket = KernelSocket::new(TcpStream::from(descriptor))?;
+        let socket = network.adopt(TcpStream::from(descriptor))?;
         match started {
             Ok(()) => return Ok(socket),
-            Err(Errno::EINPROGRESS) => socket.stream.writable().await.map_err(unwatched)?,
+            Err(Errno::EINPROGRESS) => socket.stream().fd.writable().await.map_err(unwatched)?,
             Err(errno) => return Err(at_address(addr, "connect", errno)),
         }
-        let outcome = getsockopt(socket.stream.get_ref(), sockopt::SocketError);
+        let outcome = getsockopt(socket.stream().fd.get_ref(), sockopt::SocketError);
         match outcome.map_err(|errno| at_address(addr, "connect", errno))? {
             0 => Ok(socket),
             errno => Err(at_address(addr, "connect", Errno::from_raw(errno))),
         }
     }
 
+    fn stream(&self) -> &Rc<Stream> {
+        &self.end.stream
+    }
+
+    /// Waits for something to read. Reports on sends end that wait too: untaken, they would end the next one at once.
+    async fn readable(&self) -> Result<(), SocketError> {
+        self.stream().take_reports();
+        self.stream().fd.readable().await.map_err(unwatched)
+    }
+
+    /// Waits for room to write, in the same way.
+    async fn writable(&self) -> Result<(), SocketError> {
+        self.stream().take_reports();
+        self.stream().fd.writable().await.map_err(unwatched)
+    }
+
     pub(super) async fn read_into(&self, buffer: &mut BytesMut) -> Result<usize, SocketError> {
         loop {
             match self.receive(buffer) {
                 Ok(count) => return Ok(count),
-                Err(Errno::EAGAIN) => self.stream.readable().await.map_err(unwatched)?,
+                Err(Errno::EAGAIN) => self.readable().await?,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(classify("recv", errno)),
             }
@@ -150,7 +207,8 @@ impl KernelSocket {
         let spare = buffer.spare_capacity_mut();
         // SAFETY: the pointer and the length describe memory that `buffer` owns and lends exclusively here; recv only
         // writes to it.
-        let got = unsafe { libc::recv(self.stream.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len(), 0) };
+        let got =
+            unsafe { libc::recv(self.stream().fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len(), 0) };
         let count = usize::try_from(got).map_err(|_| Errno::last())?;
         assert!(count <= spare.len(), "recv wrote within the length it was given");
         // SAFETY: recv has initialised the first `count` bytes of the spare capacity, and `count` is within it.
@@ -162,12 +220,9 @@ impl KernelSocket {
         let mut sent_bytes = 0;
         advance_rope(rope, 0);
         while !rope.is_empty() {
-            match self.send(rope) {
-                Ok(count) => {
-                    sent_bytes += count as u64;
-                    advance_rope(rope, count);
-                }
-                Err(Errno::EAGAIN) => self.stream.writable().await.map_err(unwatched)?,
+            match self.stream().send(rope) {
+                Ok(count) => sent_bytes += count as u64,
+                Err(Errno::EAGAIN) => self.writable().await?,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(classify("sendmsg", errno)),
             }
@@ -175,35 +230,18 @@ impl KernelSocket {
         Ok(sent_bytes)
     }
 
-    /// One `sendmsg` of the rope's first segments.
-    fn send(&self, rope: &VecDeque<Bytes>) -> Result<usize, Errno> {
-        let mut slices = [IoSlice::new(&[]); SEGMENTS_PER_WRITE_MAX];
-        let mut count = 0;
-        for (slice, segment) in slices.iter_mut().zip(rope) {
-            *slice = IoSlice::new(segment);
-            count += 1;
-        }
-        sendmsg::<()>(self.stream.as_raw_fd(), &slices[..count], &[], MsgFlags::MSG_NOSIGNAL, None)
+    pub(super) fn pins(&self) -> Pins {
+        self.stream().pins()
     }
 
     pub(super) fn shutdown(&self) {
-        // Fails only when the connection is already gone.
-        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+        self.stream().shutdown();
     }
 
     pub(super) fn abort(&self) {
-        let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
-        // SAFETY: the pointer and the length describe `nowhere`, which outlives the call. Connecting a stream to no
-        // family dissolves it with a reset (connect(2)) and wakes whoever polls it.
-        let outcome = unsafe {
-            libc::connect(
-                self.stream.as_raw_fd(),
-                &raw const nowhere,
-                std::mem::size_of::<libc::sockaddr>() as libc::socklen_t,
-            )
-        };
-        if outcome != 0 {
-            let _ = self.stream.get_ref().shutdown(Shutdown::Both);
-        }
+        self.stream().abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod link;
 mod tests;
 
 use super::SocketError;
+use super::zerocopy::{Account, PinWatch, Pins, ZerocopyFigures};
 use bytes::{Bytes, BytesMut};
 use hayate_rt::sim::{NodeId, NodeRt, Sim};
 use link::Link;
@@ -38,6 +39,8 @@ pub struct NetPlan {
     pub half_close_one_in: u64,
     /// One read in this many takes only part of what has arrived; 0 is never.
     pub split_one_in: u64,
+    /// Whether what is accepted sends from its buffers themselves: they are pinned until the peer has read them.
+    pub pins: bool,
 }
 
 impl NetPlan {
@@ -48,6 +51,7 @@ impl NetPlan {
         reset_one_in: 0,
         half_close_one_in: 0,
         split_one_in: 3,
+        pins: false,
     };
     /// Everything that can happen does.
     pub const ROUGH: NetPlan =
@@ -128,7 +132,7 @@ impl SimNetwork {
     }
 
     pub(super) fn of_node(&self, node: &NodeRt) -> NodeNetwork {
-        NodeNetwork { shared: self.shared.clone(), node: node.clone() }
+        NodeNetwork { shared: self.shared.clone(), node: node.clone(), account: Rc::default() }
     }
 }
 
@@ -177,9 +181,18 @@ impl Shared {
 pub(super) struct NodeNetwork {
     shared: Rc<Shared>,
     node: NodeRt,
+    account: Rc<Account>,
 }
 
 impl NodeNetwork {
+    pub(super) fn zerocopy_figures(&self) -> ZerocopyFigures {
+        self.account.figures()
+    }
+
+    pub(super) fn watch_pins(&self, watch: PinWatch) {
+        self.account.watch(watch);
+    }
+
     pub(super) fn listen(&self, addr: SocketAddr) -> Result<SimListener, SocketError> {
         let port = if addr.port() == 0 { self.shared.fresh_port() } else { addr.port() };
         let queue = Rc::new(Queue {
@@ -189,7 +202,7 @@ impl NodeNetwork {
         });
         let key = (self.node.id(), port);
         self.shared.listeners.borrow_mut().entry(key).or_default().push(queue.clone());
-        Ok(SimListener { shared: self.shared.clone(), key, queue })
+        Ok(SimListener { shared: self.shared.clone(), key, queue, account: self.account.clone() })
     }
 
     pub(super) fn probe_exclusive(&self, addr: SocketAddr) -> Result<SocketAddr, SocketError> {
@@ -240,12 +253,16 @@ pub(super) struct SimListener {
     shared: Rc<Shared>,
     key: (NodeId, u16),
     queue: Rc<Queue>,
+    account: Rc<Account>,
 }
 
 impl SimListener {
     pub(super) async fn accept(&self) -> Result<(SimSocket, SocketAddr), SocketError> {
         poll_fn(|cx| match self.queue.waiting.borrow_mut().pop_front() {
-            Some(connection) => Poll::Ready(Ok(connection)),
+            Some((socket, peer)) => {
+                socket.end.link.account(socket.end.side, &self.account);
+                Poll::Ready(Ok((socket, peer)))
+            }
             None => {
                 *self.queue.acceptor.borrow_mut() = Some(cx.waker().clone());
                 Poll::Pending
@@ -294,6 +311,10 @@ impl SimSocket {
             sent_bytes += poll_fn(|cx| self.end.link.poll_write(self.end.side, rope, cx)).await? as u64;
         }
         Ok(sent_bytes)
+    }
+
+    pub(super) fn pins(&self) -> Pins {
+        self.end.link.pins(self.end.side)
     }
 
     pub(super) fn shutdown(&self) {

@@ -1,6 +1,6 @@
 //! One suite for both halves of the seam: what a socket promises holds on the kernel and in the simulator.
 
-use super::{Network, Socket, SocketError};
+use super::{ListenOptions, Network, Socket, SocketError, ZerocopyMode, ZerocopyOptions};
 use bytes::{Bytes, BytesMut};
 use hayate_rt::{Queue, Rt};
 use std::collections::VecDeque;
@@ -14,18 +14,23 @@ struct Bench {
     any_port: SocketAddr,
 }
 
-/// Runs `scenario` on the kernel, and on the simulator when it is built.
+/// Runs `scenario` on the kernel, with and without copies there, and on the simulator when it is built.
 fn on_both<F: Future<Output = ()> + 'static>(scenario: fn(Bench) -> F) {
     let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20).make().unwrap();
-    executor.run(async move {
-        scenario(Bench { rt: Rt::kernel(), network: Network::kernel(), any_port }).await;
-    });
+    let lending = ZerocopyOptions { mode: ZerocopyMode::Force, bytes_min: 1 };
+    for options in [ZerocopyOptions::OFF, lending] {
+        let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20).make().unwrap();
+        executor.run(async move {
+            let network = Network::kernel_with(options);
+            scenario(Bench { rt: Rt::kernel(), network, any_port }).await;
+        });
+    }
     #[cfg(feature = "sim")]
     for seed in 0..20 {
         let sim = hayate_rt::sim::Sim::new(seed);
         let rt = Rt::sim(sim.node(hayate_rt::sim::NodeId(1)));
-        let network = super::sim::SimNetwork::new(&sim, super::sim::NetPlan::CALM);
+        let plan = super::sim::NetPlan { pins: seed % 2 == 0, ..super::sim::NetPlan::CALM };
+        let network = super::sim::SimNetwork::new(&sim, plan);
         let bench = Bench { network: Network::sim(&network, &rt), rt, any_port };
         sim.run(std::time::Duration::from_secs(600), scenario(bench)).unwrap();
     }
@@ -34,7 +39,7 @@ fn on_both<F: Future<Output = ()> + 'static>(scenario: fn(Bench) -> F) {
 impl Bench {
     /// A connected pair: the client's end and the server's.
     async fn pair(&self) -> (Socket, Socket) {
-        let listener = self.network.listen(self.any_port).unwrap();
+        let listener = self.network.listen(self.any_port, &ListenOptions::default()).unwrap();
         let addr = listener.local_addr().unwrap();
         let network = self.network.clone();
         let connecting =
@@ -161,8 +166,8 @@ fn shards_share_a_port_and_an_exclusive_probe_sees_them() {
     on_both(|bench| async move {
         let free = bench.network.probe_exclusive(bench.any_port).unwrap();
         assert_ne!(free.port(), 0);
-        let first = bench.network.listen(free).unwrap();
-        let second = bench.network.listen(free).unwrap();
+        let first = bench.network.listen(free, &ListenOptions::default()).unwrap();
+        let second = bench.network.listen(free, &ListenOptions::default()).unwrap();
         assert_eq!(first.local_addr(), second.local_addr());
         assert_eq!(bench.network.probe_exclusive(free), Err(SocketError::AddressInUse { addr: free }));
         drop((first, second));

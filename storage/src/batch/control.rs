@@ -164,35 +164,95 @@ fn put_voters(out: &mut Vec<u8>, voters: &[i32]) {
 
 /// The batch that opens a snapshot (schema version 0), byte for byte as Kafka writes it: at offset 0 of the snapshot.
 ///
-/// `last_contained_ms` is the time of the last batch of the log that the snapshot accounts for.
+/// `last_contained_ms` is the time of the last batch of the log that the snapshot accounts for; `quorum` is what the control records of
+/// the quorum said last (KIP-853), type and value of each.
 #[must_use]
-pub fn snapshot_header_batch(epoch: LeaderEpoch, now_ms: i64, last_contained_ms: i64) -> Bytes {
+pub fn snapshot_header_batch(
+    epoch: LeaderEpoch,
+    now_ms: i64,
+    last_contained_ms: i64,
+    quorum: &[(ControlType, &[u8])],
+) -> Bytes {
     let mut value = VERSION.to_be_bytes().to_vec();
     value.extend_from_slice(&last_contained_ms.to_be_bytes());
     value.push(NO_TAGS);
-    snapshot_batch(ControlType::SnapshotHeader, Offset::ZERO, epoch, now_ms, &value)
+    let header = [(ControlType::SnapshotHeader, value.as_slice())];
+    let batch = BatchBuilder::new().base_offset(Offset::ZERO).leader_epoch(epoch).control(true);
+    let records = header.iter().chain(quorum);
+    records
+        .fold(batch, |batch, (kind, value)| batch.record(now_ms, Some(&kind.to_key()), Some(value)))
+        .build()
+}
+
+/// A voter of a quorum whose voters stand in its log (KIP-853).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Its node id.
+    pub id: i32,
+    /// The id of the folder that holds its log.
+    pub directory_id: [u8; 16],
+    /// The name of its controllers' listener, its host and its port.
+    pub endpoint: (String, String, u16),
+}
+
+/// The value of a control record of type [`ControlType::KraftVersion`] (schema version 0).
+#[must_use]
+pub fn kraft_version_value(version: i16) -> Vec<u8> {
+    let ([v0, v1], [k0, k1]) = (VERSION.to_be_bytes(), version.to_be_bytes());
+    vec![v0, v1, k0, k1, NO_TAGS]
+}
+
+/// The value of a control record of type [`ControlType::KraftVoters`] (schema version 0) that names one voter.
+///
+/// `None` when a name of its endpoint is longer than 126 bytes.
+#[must_use]
+pub fn kraft_voters_value(voter: &Voter) -> Option<Vec<u8>> {
+    let (name, host, port) = &voter.endpoint;
+    let mut value = VERSION.to_be_bytes().to_vec();
+    value.push(1 + 1);
+    value.extend_from_slice(&voter.id.to_be_bytes());
+    value.extend_from_slice(&voter.directory_id);
+    value.push(1 + 1);
+    put_short_text(&mut value, name)?;
+    put_short_text(&mut value, host)?;
+    value.extend_from_slice(&port.to_be_bytes());
+    value.push(NO_TAGS);
+    // It supports version 0 and 1 of the quorum's protocol.
+    value.extend_from_slice(&[0, 0, 0, 1, NO_TAGS, NO_TAGS, NO_TAGS]);
+    Some(value)
+}
+
+fn put_short_text(out: &mut Vec<u8>, text: &str) -> Option<()> {
+    let count = u8::try_from(text.len() + 1).ok().filter(|count| *count <= 0x7f)?;
+    out.push(count);
+    out.extend_from_slice(text.as_bytes());
+    Some(())
+}
+
+/// How many voters the value of a control record names that is a leader change or a set of voters. `None` for any other type, or a
+/// value that is cut.
+#[must_use]
+pub fn voters_named(kind: ControlType, value: &[u8]) -> Option<usize> {
+    let at = match kind {
+        // Behind version and leader.
+        ControlType::LeaderChange => 6,
+        ControlType::KraftVoters => 2,
+        ControlType::Abort
+        | ControlType::Commit
+        | ControlType::SnapshotHeader
+        | ControlType::SnapshotFooter
+        | ControlType::KraftVersion => return None,
+    };
+    usize::from(*value.get(at)?).checked_sub(1)
 }
 
 /// The batch that ends a snapshot (schema version 0), byte for byte as Kafka writes it. One without it is not whole.
 #[must_use]
 pub fn snapshot_footer_batch(base_offset: Offset, epoch: LeaderEpoch, now_ms: i64) -> Bytes {
     let [v0, v1] = VERSION.to_be_bytes();
-    snapshot_batch(ControlType::SnapshotFooter, base_offset, epoch, now_ms, &[v0, v1, NO_TAGS])
-}
-
-fn snapshot_batch(
-    kind: ControlType,
-    base_offset: Offset,
-    epoch: LeaderEpoch,
-    now_ms: i64,
-    value: &[u8],
-) -> Bytes {
-    BatchBuilder::new()
-        .base_offset(base_offset)
-        .leader_epoch(epoch)
-        .control(true)
-        .record(now_ms, Some(&kind.to_key()), Some(value))
-        .build()
+    let (key, value) = (ControlType::SnapshotFooter.to_key(), [v0, v1, NO_TAGS]);
+    let batch = BatchBuilder::new().base_offset(base_offset).leader_epoch(epoch).control(true);
+    batch.record(now_ms, Some(&key), Some(&value)).build()
 }
 
 #[cfg(test)]
@@ -225,6 +285,39 @@ mod tests {
         000000000000000b0000003f00000004028f6608e60020000000000000018bcfe568000000018bcf \
         e56800ffffffffffffffffffffffffffff000000011a00000008000000040600000000";
 
+    /// As `kafka-storage format --standalone` of Kafka 4.2.1 begins the first snapshot of a quorum.
+    const SNAPSHOT_HEADER_OF_QUORUM: &str = "\
+        00000000000000000000009a000000000201ae3a80002000000002000001a20da959e5000001a20d \
+        a959e5ffffffffffffffffffffffffffff000000032a0000000800000003160000000001a20da959 \
+        e200001e00000208000000050a000000010000820100000408000000066e000002000000011825c2 \
+        40f6524c1eb431541abe16fb6d020b434f4e54524f4c4c45520a3132372e302e302e3162b7000000 \
+        000100000000";
+
+    #[test]
+    fn the_voters_of_a_quorum_are_kafkas_byte_for_byte() {
+        let endpoint = ("CONTROLLER".to_owned(), "127.0.0.1".to_owned(), 25_271);
+        let directory_id = *unhex("1825c240f6524c1eb431541abe16fb6d").first_chunk().unwrap();
+        let voters = kraft_voters_value(&Voter { id: 1, directory_id, endpoint }).unwrap();
+        let version = kraft_version_value(1);
+        let quorum = [(ControlType::KraftVersion, version.as_slice()), (ControlType::KraftVoters, &voters)];
+        let header = snapshot_header_batch(LeaderEpoch(0), 1_795_525_532_133, 1_795_525_532_130, &quorum);
+        assert_eq!(header, unhex(SNAPSHOT_HEADER_OF_QUORUM));
+        assert_eq!(voters_named(ControlType::KraftVoters, &voters), Some(1));
+        let long = ("C".repeat(127), String::new(), 1);
+        assert_eq!(kraft_voters_value(&Voter { id: 1, directory_id, endpoint: long }), None);
+    }
+
+    #[test]
+    fn voters_are_counted() {
+        let batch = leader_change_batch(Offset(0), LeaderEpoch(4), NOW_MS, 1, &[1, 2], &[1]);
+        // Behind the header: length, attributes, two deltas, the key and its length, the value's length.
+        let value = &batch[super::super::HEADER_BYTES + 10..];
+        assert_eq!(voters_named(ControlType::LeaderChange, value), Some(2));
+        assert_eq!(voters_named(ControlType::LeaderChange, &value[..6]), None);
+        assert_eq!(voters_named(ControlType::KraftVoters, &[0, 0, 0]), None);
+        assert_eq!(voters_named(ControlType::KraftVersion, value), None);
+    }
+
     #[test]
     fn markers_are_kafkas_byte_for_byte() {
         for (outcome, expected) in [(TxnOutcome::Commit, COMMIT), (TxnOutcome::Abort, ABORT)] {
@@ -242,7 +335,7 @@ mod tests {
 
     #[test]
     fn headers_and_footers_of_snapshots_are_kafkas_byte_for_byte() {
-        let header = snapshot_header_batch(LeaderEpoch(4), NOW_MS, NOW_MS - 1000);
+        let header = snapshot_header_batch(LeaderEpoch(4), NOW_MS, NOW_MS - 1000, &[]);
         assert_eq!(header, unhex(SNAPSHOT_HEADER));
         let footer = snapshot_footer_batch(Offset(11), LeaderEpoch(4), NOW_MS);
         assert_eq!(footer, unhex(SNAPSHOT_FOOTER));

@@ -178,9 +178,9 @@ async fn set_aside(shared: &Shared, spec: &LogSpec, folder: &Path) -> Result<(),
 
 fn decode_producers(shared: &Shared, start: &LogStart, folder: &Path) -> Result<ProducerState, StorageError> {
     if start.producers.is_empty() {
-        return Ok(ProducerState::new(shared.config.producer_expiration_ms));
+        return Ok(ProducerState::new(shared.producer_expiration_ms.get()));
     }
-    ProducerState::from_full(&start.producers, shared.rt.wall_ms(), shared.config.producer_expiration_ms)
+    ProducerState::from_full(&start.producers, shared.rt.wall_ms(), shared.producer_expiration_ms.get())
         .ok_or_else(|| StorageError::Corrupt(format!("the checkpoint's producers of {}", folder.display())))
 }
 

@@ -183,7 +183,7 @@ impl LogInner {
             let state = self.state.borrow();
             state.segments.iter().map(|segment| segment.base).filter(|base| *base <= mark.offset).collect()
         };
-        let (now_ms, expiration_ms) = (self.shared.rt.wall_ms(), self.shared.config.producer_expiration_ms);
+        let (now_ms, expiration_ms) = (self.shared.rt.wall_ms(), self.shared.producer_expiration_ms.get());
         let mut producers = ProducerState::new(expiration_ms);
         let mut from = bases.first().copied().unwrap_or(mark.offset);
         for base in bases.iter().rev() {
@@ -195,6 +195,8 @@ impl LogInner {
             }
         }
         self.replay_producers(&mut producers, from, mark.offset).await?;
+        // It may have changed meanwhile.
+        producers.set_expiration_ms(self.shared.producer_expiration_ms.get());
         Ok(producers)
     }
 

@@ -119,6 +119,14 @@ impl Store {
     /// # Errors
     /// Those of the disk; the WAL then stays, and the next start recovers.
     pub async fn close(&self) -> Result<(), StorageError> {
+        self.close_telling(&mut |_, _| ()).await
+    }
+
+    /// As [`Store::close`]; `progress` hears how many logs are written out, of how many.
+    ///
+    /// # Errors
+    /// As [`Store::close`].
+    pub async fn close_telling(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<(), StorageError> {
         let shared = &self.shared;
         shared.check()?;
         shared.closing.set(true);
@@ -128,10 +136,12 @@ impl Store {
         for log in &logs {
             log.flush().await?;
         }
-        for log in &logs {
+        for (done, log) in logs.iter().enumerate() {
+            progress(done, logs.len());
             log.inner.cut_finished().await?;
             log.inner.close().await?;
         }
+        progress(logs.len(), logs.len());
         shared.write_checkpoint().await?;
         shared.stopped.set(true);
         shared.work.notify();
@@ -197,6 +207,7 @@ impl Shared {
         generation: u64,
     ) -> Shared {
         let reads = ReadCache::new(config.memory_bytes);
+        let producer_expiration_ms = Cell::new(config.producer_expiration_ms);
         Shared {
             rt,
             disk,
@@ -214,6 +225,7 @@ impl Shared {
             checkpoint_generation: Cell::new(generation),
             budget: Rc::new(Budget::default()),
             reads: RefCell::new(reads),
+            producer_expiration_ms,
             counters: Counters::default(),
             no_space: Cell::new(false),
             closing: Cell::new(false),

@@ -39,7 +39,7 @@ async def producers_of(spec):
     for codec in spec.codecs:
         started[codec] = AIOKafkaProducer(
             bootstrap_servers=BOOTSTRAP, compression_type=None if codec == "none" else codec, enable_idempotence=True,
-            acks="all", linger_ms=5, max_batch_size=1 << 18)
+            acks="all", linger_ms=5, max_batch_size=1 << 18, request_timeout_ms=300_000)
         await started[codec].start()
     return started
 

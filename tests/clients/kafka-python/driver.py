@@ -31,7 +31,7 @@ def create(rest):
 def producer(codec):
     return KafkaProducer(
         bootstrap_servers=BOOTSTRAP, compression_type=None if codec == "none" else codec, enable_idempotence=True,
-        linger_ms=5, batch_size=1 << 18)
+        linger_ms=5, batch_size=1 << 18, delivery_timeout_ms=600_000)
 
 
 def produce(rest):

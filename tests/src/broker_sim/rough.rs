@@ -270,7 +270,7 @@ impl Life {
     async fn connect(&self) -> Client {
         let network = Network::sim(&self.bench.network, &self.rt);
         loop {
-            match network.connect(self.bench.options.listen).await {
+            match network.connect(self.bench.options.listeners[0].listen).await {
                 Ok(socket) => return Client::new(socket),
                 Err(_) => self.rt.sleep(Duration::from_millis(20)).await,
             }

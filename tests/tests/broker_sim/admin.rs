@@ -1,5 +1,6 @@
 //! What administrators ask of a whole simulated broker: more partitions, fewer records, and how things stand.
 
+use super::configs::{ALL_BROKERS, alter};
 use super::requests::ask_all;
 use super::{check, check_with, producer_id};
 use hayate_net::error::ErrorCode;
@@ -382,6 +383,27 @@ async fn producers(client: &mut Client, topic: &Topic, partition: i32) -> Vec<(i
         (state.producer_id.0, state.producer_epoch, state.last_sequence, state.last_timestamp)
     };
     described.active_producers.iter().map(one).collect()
+}
+
+#[test]
+fn how_long_producers_are_remembered_changes_while_the_broker_runs() {
+    check(2, |bench| async move {
+        let running = bench.start().await;
+        let mut client = bench.client().await;
+        let topic = client.create_topic("written", 1).await;
+        let id = producer_id(&mut client).await;
+        let batch = BatchBuilder::new().producer(ProducerId(id), 0, 0).record(T0, None, Some(b"x")).build();
+        client.produce_records(&topic, 0, batch).await.unwrap();
+        let passes = running[0].shard.options.retention_check_every * 2;
+        Rt::sim(bench.sim.node(CLIENT)).sleep(passes).await;
+        let mut client = bench.client().await;
+        assert_eq!(producers(&mut client, &topic, 0).await.len(), 1);
+        let shorter = [("producer.id.expiration.ms", Some("1000"))];
+        assert_eq!(alter(&mut client, ALL_BROKERS, &shorter).await, Ok(()));
+        Rt::sim(bench.sim.node(CLIENT)).sleep(passes).await;
+        let mut client = bench.client().await;
+        assert_eq!(producers(&mut client, &topic, 0).await, []);
+    });
 }
 
 #[test]

@@ -23,8 +23,8 @@ pub(super) type Change<'a> = (&'a str, Option<&'a str>);
 
 const BROKER: i8 = 4;
 const TOPIC: Resource = (2, "t");
-const THIS_BROKER: Resource = (BROKER, "1");
-const ALL_BROKERS: Resource = (BROKER, "");
+pub(super) const THIS_BROKER: Resource = (BROKER, "1");
+pub(super) const ALL_BROKERS: Resource = (BROKER, "");
 
 fn string(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -301,7 +301,12 @@ fn what_a_broker_cannot_be_set_to_is_refused_in_kafkas_words() {
                 BAD_REQUEST,
                 "Node id must be an integer, but it is: one",
             ),
-            ((16, "m"), set("interval.ms", "1"), BAD_REQUEST, "Unknown resource type 16"),
+            (
+                (16, "m"),
+                set("interval.ms", "1"),
+                BAD_REQUEST,
+                "Invalid value 1 for interval.ms, interval must be between 100 and 3600000 (1 hour)",
+            ),
             ((32, "g"), set("consumer.session.timeout.ms", "1"), BAD_REQUEST, "Unknown resource type 32"),
             ((77, "x"), vec![], BAD_REQUEST, "Unknown resource type 77"),
         ]
@@ -467,7 +472,7 @@ fn from_file(options: &mut BrokerOptions) {
         value: value.to_owned(),
         origin: Origin::CommandLine("--override"),
     });
-    let machine = Machine { cores: 1, memory_bytes: 1 << 30, host: "here".to_owned() };
+    let machine = Machine { cores: 1, memory_bytes: 1 << 30 };
     let resolved = Config::resolve(&given, &machine).expect("valid").options;
     options.broker_configs = resolved.broker_configs;
     options.topic_defaults = resolved.topic_defaults;

@@ -16,9 +16,10 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 };
 use kafka_protocol::messages::{
     AlterConfigsRequest, ApiVersionsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, TransactionalId,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeQuorumRequest, FetchRequest,
+    GetTelemetrySubscriptionsRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    PushTelemetryRequest, TransactionalId, UpdateFeaturesRequest,
 };
 use kafka_protocol::messages::{alter_configs_request, incremental_alter_configs_request};
 use kafka_protocol::protocol::{Request, StrBytes};
@@ -282,7 +283,10 @@ fn the_broker_says_what_it_speaks() {
         let response = client.ask(3, &request).await;
         assert_eq!(checked(response.error_code), Ok(()));
         let keys: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
-        assert_eq!(keys, [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 55, 57, 60, 61, 74, 75]);
+        assert_eq!(
+            keys,
+            [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 55, 57, 60, 61, 71, 72, 74, 75]
+        );
         assert_eq!(response.api_keys[0].min_version, 0, "librdkafka needs it");
         let nameless = client.ask(3, &ApiVersionsRequest::default()).await;
         assert_eq!(checked(nameless.error_code), Err(ErrorCode::InvalidRequest));
@@ -517,6 +521,10 @@ fn every_version_of_every_kind_is_answered() {
             ask_all(&mut client, |_| alter_in(resource_type)).await;
         }
         ask_all(&mut client, |_| ListConfigResourcesRequest::default()).await;
+        ask_all(&mut client, |_| DescribeQuorumRequest::default()).await;
+        ask_all(&mut client, |_| UpdateFeaturesRequest::default()).await;
+        ask_all(&mut client, |_| GetTelemetrySubscriptionsRequest::default()).await;
+        ask_all(&mut client, |_| PushTelemetryRequest::default()).await;
         ask_all(&mut client, |_| ApiVersionsRequest::default()).await;
         ask_all(&mut client, |_| InitProducerIdRequest::default().with_transactional_id(None)).await;
         ask_all(&mut client, |version| {

@@ -4,6 +4,7 @@ use super::{check, check_with};
 use bytes::Bytes;
 use hayate_engine::broker::{BrokerOptions, RunningShard};
 use hayate_engine::metrics::CloseCause;
+use hayate_net::socket::sim::NetPlan;
 use hayate_rt::{MonoTime, Queue, Rt, Task};
 use hayate_tests::broker_sim::{Bench, CLIENT, Client, Topic, records_of, values};
 use kafka_protocol::messages::FetchResponse;
@@ -138,6 +139,8 @@ fn who_waits_for_small_requests_memory_cuts_no_large_one() {
         for _ in 0..4 {
             small.push(tight.half_sent(SMALL_BYTES).await);
         }
+        // All of them have come by then, whatever the network's delays.
+        tight.rt.sleep(seconds(1)).await;
         tight.produce(SMALL_BYTES).await.await;
         assert!(tight.cut_as_slow() > 0, "of the small ones");
         large.send_raw(rest).await;
@@ -200,6 +203,67 @@ fn a_peer_that_reads_nothing_is_cut_and_what_it_held_is_given_back() {
         assert_eq!((running.shard.connections.len(), budget.used_bytes()), (0, 0));
         while deaf.read_some(1 << 20).await {}
         assert!(deaf.fetched().is_none(), "what is left of the answer never comes");
+    });
+}
+
+/// As [`check`], where the broker sends from its memory, and a connection takes all of what [`asked_for_much`] asks for.
+fn check_pinned<F: Future<Output = ()> + 'static>(scenario: impl Fn(Bench) -> F) {
+    check(1, move |bench| {
+        bench.network.set_plan(NetPlan { pins: true, buffer_bytes: 8 << 20, ..NetPlan::CALM });
+        scenario(bench)
+    });
+}
+
+#[test]
+fn what_the_network_sends_from_memory_is_charged_until_the_peer_has_taken_it() {
+    check_pinned(|bench| async move {
+        let rt = Rt::sim(bench.sim.node(CLIENT));
+        let (running, _, mut peer) = asked_for_much(&bench).await;
+        rt.sleep(seconds(1)).await;
+        let held =
+            || (running.shard.answers.used_bytes(), running.shard.network.zerocopy_figures().pinned_bytes);
+        let (used, pinned) = held();
+        assert!(
+            used == pinned && pinned > 4_000_000,
+            "all is sent: {used} bytes are charged, {pinned} pinned"
+        );
+        for _ in 0..10 {
+            rt.sleep(seconds(30)).await;
+            for _ in 0..200 {
+                assert!(peer.read_some(READ_BYTES).await, "who takes something in its time is not cut");
+            }
+        }
+        while peer.fetched().is_none() {
+            assert!(peer.read_some(1 << 20).await);
+        }
+        assert_eq!((held(), closed(&running, CloseCause::Slow)), ((0, 0), 0));
+    });
+}
+
+#[test]
+fn a_peer_that_leaves_everything_in_memory_is_cut_whatever_else_it_asks() {
+    check_pinned(|bench| async move {
+        let rt = Rt::sim(bench.sim.node(CLIENT));
+        let (running, topic, mut deaf) = asked_for_much(&bench).await;
+        for _ in 0..11 {
+            rt.sleep(seconds(5)).await;
+            let small = deaf.fetch_frame(&topic, &[(0, 1)]);
+            deaf.send_raw(small).await;
+        }
+        rt.sleep(seconds(3)).await;
+        assert_eq!(closed(&running, CloseCause::Slow), 0);
+        rt.sleep(seconds(5)).await;
+        assert_eq!(closed(&running, CloseCause::Slow), 1);
+        let shard = &running.shard;
+        let pinned = shard.network.zerocopy_figures().pinned_bytes;
+        assert_eq!((shard.connections.len(), shard.answers.used_bytes(), pinned), (0, 0, 0));
+        // Nobody minds a connection that is idle with nothing left to take.
+        let mut idle = bench.client().await;
+        idle.fetch(&topic, &[(0, 0)], 1, 0).await;
+        rt.sleep(seconds(300)).await;
+        idle.fetch(&topic, &[(0, 0)], 1, 0).await;
+        rt.sleep(seconds(30)).await;
+        assert_eq!(closed(&running, CloseCause::Slow), 1);
     });
 }
 

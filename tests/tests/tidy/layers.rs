@@ -43,7 +43,7 @@ const ROOMS: [(&str, &[&str], &str); 4] = [
             "engine/rt/src/kernel",
             "storage/src/disk/kernel",
             "net/src/socket/kernel",
-            "engine/src/process.rs",
+            "engine/src/process",
             "perf/src/main.rs",
         ],
         "the runtime stays behind the seams, in their kernel halves",

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The file that says where the log begins.
-const START_FILE: &str = "hayate.quorum.start";
+pub(in crate::broker) const START_FILE: &str = "hayate.quorum.start";
 const START_BYTES_MAX: usize = 16 << 10;
 
 /// Why no snapshot was taken; what was there before still counts.

@@ -214,8 +214,8 @@ fn check_name(image: &MetadataImage, name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Why no topic may have that name.
-pub(super) fn name_fault(name: &str) -> Option<String> {
+/// Why no topic may have that name, in Kafka's words.
+pub fn name_fault(name: &str) -> Option<String> {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if name.is_empty() {
         Some("the empty string is not allowed".to_owned())

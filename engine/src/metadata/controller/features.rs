@@ -8,12 +8,9 @@ use std::collections::BTreeMap;
 use kafka_protocol::ResponseError;
 
 use super::{ApiError, Decision, Outcome, Reply};
-use crate::metadata::features::{is_known, loses_metadata, supported_levels};
+use crate::metadata::features::{KRAFT_VERSION, is_known, loses_metadata, supported_levels};
 use crate::metadata::image::{METADATA_VERSION, MetadataImage};
 use crate::metadata::records::FeatureLevelRecord;
-
-/// The quorum's own feature: its level is no record of the log.
-const KRAFT_VERSION: &str = "kraft.version";
 
 /// Which way a level may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

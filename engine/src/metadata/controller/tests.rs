@@ -74,6 +74,7 @@ impl Script {
                     .map(|(name, level)| (name, level.expect("a level").parse().expect("a number")))
                     .collect(),
             ),
+            "levels" => parse_levels(words),
             "create" => self.parse_create(line.trim_start_matches("create")),
             "grow" => parse_grow(line.trim_start_matches("grow")),
             "delete" => Command::DeleteTopics(words.iter().map(|word| deletable(word)).collect()),
@@ -178,6 +179,20 @@ impl Script {
         }
         out
     }
+}
+
+/// `name=level:type` words.
+fn parse_levels(words: &[&str]) -> Command {
+    let update = |(name, told): (String, Option<String>)| {
+        let told = told?;
+        let (level, number) = told.split_once(':').expect("level:type");
+        let upgrade_type = UpgradeType::from_number(number.parse().expect("a type"));
+        Some((name, (level.parse().expect("a level"), upgrade_type)))
+    };
+    Command::UpdateFeatures(UpdateFeatures {
+        updates: pairs(words).into_iter().filter_map(update).collect(),
+        validate_only: words.contains(&"validate-only"),
+    })
 }
 
 fn deletable(word: &str) -> DeletableTopic {
@@ -296,9 +311,10 @@ fn answers(reply: &Reply) -> Vec<String> {
             .map(|result| result.error.as_ref().map_or_else(|| "ok".to_owned(), ApiError::to_string))
             .collect(),
         Reply::RegisterBroker(result) => vec![outcome(result)],
-        Reply::UnfenceBroker(result) | Reply::FenceBroker(result) | Reply::UnregisterBroker(result) => {
-            vec![outcome(&result.clone().map(|()| ""))]
-        }
+        Reply::UnfenceBroker(result)
+        | Reply::FenceBroker(result)
+        | Reply::UnregisterBroker(result)
+        | Reply::UpdateFeatures(result) => vec![outcome(&result.clone().map(|()| ""))],
     }
 }
 
@@ -350,6 +366,11 @@ fn topics_grow_as_kafka_grows_them() {
 #[test]
 fn brokers_come_and_go() {
     check(include_str!("scripts/brokers.txt"));
+}
+
+#[test]
+fn levels_of_features() {
+    check(include_str!("scripts/features.txt"));
 }
 
 #[test]

@@ -50,6 +50,12 @@ impl BrokerImage {
         !self.fenced && !self.in_controlled_shutdown
     }
 
+    /// Where clients of the listener of that name are told to connect.
+    #[must_use]
+    pub fn endpoint(&self, listener: &str) -> Option<&BrokerEndpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.name == listener)
+    }
+
     pub(super) fn from_record(record: &RegisterBrokerRecord) -> Self {
         Self {
             epoch: BrokerEpoch(record.broker_epoch),

@@ -8,6 +8,7 @@
 //!  │ control batch: header │ records │ records │ … │ control batch: footer │
 //!  0                       1         …                                     last offset
 //! ```
+//! Where the voters of a quorum stand in its log (KIP-853), the first batch has two more records, which say so.
 
 use std::fmt;
 
@@ -65,6 +66,37 @@ impl fmt::Display for SnapshotId {
     }
 }
 
+/// What control records say of the quorum, as their values: kept for Kafka, nothing here acts on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuorumRecords {
+    /// Of type [`ControlType::KraftVersion`].
+    pub version: Option<Bytes>,
+    /// Of type [`ControlType::KraftVoters`].
+    pub voters: Option<Bytes>,
+}
+
+impl QuorumRecords {
+    /// Takes in a control record, if it is of these types; the last one counts.
+    pub fn take(&mut self, kind: ControlType, value: &[u8]) {
+        let value = Some(Bytes::copy_from_slice(value));
+        match kind {
+            ControlType::KraftVersion => self.version = value,
+            ControlType::KraftVoters => self.voters = value,
+            ControlType::Abort
+            | ControlType::Commit
+            | ControlType::LeaderChange
+            | ControlType::SnapshotHeader
+            | ControlType::SnapshotFooter => {}
+        }
+    }
+
+    fn records(&self) -> Vec<(ControlType, &[u8])> {
+        let version = self.version.as_deref().map(|value| (ControlType::KraftVersion, value));
+        let voters = self.voters.as_deref().map(|value| (ControlType::KraftVoters, value));
+        version.into_iter().chain(voters).collect()
+    }
+}
+
 /// Why bytes are not the snapshot that they should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotError {
@@ -108,19 +140,34 @@ impl std::error::Error for SnapshotError {}
 /// # Errors
 /// A record that cannot be written.
 pub fn encode(image: &MetadataImage, last_contained_ms: i64, now_ms: i64) -> Result<Bytes, EncodeError> {
-    encode_in(image, last_contained_ms, now_ms, BATCH_BYTES_MAX)
+    encode_with(image, &QuorumRecords::default(), last_contained_ms, now_ms)
+}
+
+/// As [`encode`], with what control records said of the quorum.
+///
+/// # Errors
+/// As there.
+pub fn encode_with(
+    image: &MetadataImage,
+    quorum: &QuorumRecords,
+    last_contained_ms: i64,
+    now_ms: i64,
+) -> Result<Bytes, EncodeError> {
+    encode_in(image, quorum, last_contained_ms, now_ms, BATCH_BYTES_MAX)
 }
 
 fn encode_in(
     image: &MetadataImage,
+    quorum: &QuorumRecords,
     last_contained_ms: i64,
     now_ms: i64,
     batch_bytes_max: usize,
 ) -> Result<Bytes, EncodeError> {
     let epoch = image.position().epoch;
     let batch_at = |offset| BatchBuilder::new().base_offset(offset).leader_epoch(epoch);
-    let mut bytes = snapshot_header_batch(epoch, now_ms, last_contained_ms).to_vec();
-    let mut next = Offset(1);
+    let quorum = quorum.records();
+    let mut bytes = snapshot_header_batch(epoch, now_ms, last_contained_ms, &quorum).to_vec();
+    let mut next = Offset(1 + quorum.len() as i64);
     let mut batch = batch_at(next);
     for record in to_records(image) {
         let value = record.encode()?;
@@ -145,8 +192,20 @@ fn encode_in(
 /// # Errors
 /// See [`SnapshotError`].
 pub fn decode(cluster_id: &str, bytes: &[u8], position: Position) -> Result<MetadataImage, SnapshotError> {
+    decode_with(cluster_id, bytes, position).map(|(image, _)| image)
+}
+
+/// As [`decode`], with what control records said of the quorum.
+///
+/// # Errors
+/// As there.
+pub fn decode_with(
+    cluster_id: &str,
+    bytes: &[u8],
+    position: Position,
+) -> Result<(MetadataImage, QuorumRecords), SnapshotError> {
     let (mut part, mut next) = (Part::Header, Offset::ZERO);
-    let mut records = Vec::new();
+    let (mut records, mut quorum) = (Vec::new(), QuorumRecords::default());
     let mut scan = BatchScan::new(bytes, Checksums::Verify);
     for batch in scan.by_ref() {
         // Neither is covered by the checksum.
@@ -155,7 +214,7 @@ pub fn decode(cluster_id: &str, bytes: &[u8], position: Position) -> Result<Meta
             return Err(SnapshotError::Order(header.base_offset));
         }
         next = header.next_offset();
-        part = part.read(&batch, &mut records)?;
+        part = part.read(&batch, &mut records, &mut quorum)?;
     }
     match scan.finish() {
         ScanEnd::Clean => {}
@@ -166,7 +225,8 @@ pub fn decode(cluster_id: &str, bytes: &[u8], position: Position) -> Result<Meta
     if part != Part::End {
         return Err(SnapshotError::Unfinished);
     }
-    from_records(cluster_id, &records, position).map_err(SnapshotError::Apply)
+    let image = from_records(cluster_id, &records, position).map_err(SnapshotError::Apply)?;
+    Ok((image, quorum))
 }
 
 /// What comes next in a snapshot.
@@ -182,9 +242,14 @@ enum Part {
 
 impl Part {
     /// Takes in the next batch; what comes after it.
-    fn read(self, batch: &Scanned<'_>, records: &mut Vec<MetadataRecord>) -> Result<Part, SnapshotError> {
+    fn read(
+        self,
+        batch: &Scanned<'_>,
+        records: &mut Vec<MetadataRecord>,
+        quorum: &mut QuorumRecords,
+    ) -> Result<Part, SnapshotError> {
         let misplaced = SnapshotError::Layout(batch.header.base_offset);
-        match (self, control_type(batch)?) {
+        match (self, control_type(batch, quorum)?) {
             (Part::Header, Some(ControlType::SnapshotHeader)) => Ok(Part::Records),
             (Part::Records, Some(ControlType::SnapshotFooter)) => Ok(Part::End),
             (Part::Records, None) => read_records(batch, records).map(|()| Part::Records),
@@ -194,19 +259,29 @@ impl Part {
     }
 }
 
-/// What the single record of a control batch says; `None` for a batch of records.
-fn control_type(batch: &Scanned<'_>) -> Result<Option<ControlType>, SnapshotError> {
+/// What the first record of a control batch says, which alone may stand there but for those of the quorum behind a snapshot's header;
+/// `None` for a batch of records.
+fn control_type(
+    batch: &Scanned<'_>,
+    quorum: &mut QuorumRecords,
+) -> Result<Option<ControlType>, SnapshotError> {
     if !batch.header.is_control() {
         return Ok(None);
     }
-    let mut key = None;
-    each_record(batch, |found, _| {
-        let single = key.is_none();
-        key = found.map(<[u8]>::to_vec);
-        if single { Ok(()) } else { Err(SnapshotError::Layout(batch.header.base_offset)) }
+    let misplaced = SnapshotError::Layout(batch.header.base_offset);
+    let mut first = None;
+    each_record(batch, |key, value| {
+        let kind = key.and_then(ControlType::from_key).ok_or(misplaced.clone())?;
+        match (first, kind) {
+            (None, kind) => first = Some(kind),
+            (Some(ControlType::SnapshotHeader), ControlType::KraftVersion | ControlType::KraftVoters) => {
+                quorum.take(kind, value.unwrap_or_default());
+            }
+            (Some(_), _) => return Err(misplaced.clone()),
+        }
+        Ok(())
     })?;
-    let kind = key.as_deref().and_then(ControlType::from_key);
-    kind.map(Some).ok_or(SnapshotError::Layout(batch.header.base_offset))
+    first.map(Some).ok_or(misplaced)
 }
 
 fn read_records(batch: &Scanned<'_>, records: &mut Vec<MetadataRecord>) -> Result<(), SnapshotError> {

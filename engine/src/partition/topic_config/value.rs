@@ -1,5 +1,6 @@
 //! Values of topic configurations: from text, and back.
 
+use super::ConfigType;
 use hayate_storage::batch::{Codec, TimestampType};
 use hayate_storage::config::{CleanupPolicy, CompressionType};
 use std::fmt;
@@ -94,45 +95,75 @@ pub(super) fn boolean(value: &str) -> Result<bool, ConfigError> {
     }
 }
 
-pub(super) fn choice(value: &str, choices: &[&str]) -> Result<(), ConfigError> {
-    if choices.contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(value, format!("String must be one of: {}", choices.join(", "))))
+/// Whether old segments go to a remote tier: there is none.
+pub(super) fn no_tiers(value: &str) -> Result<(), ConfigError> {
+    let words = "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.";
+    if boolean(value)? { Err(ConfigError::Other(words.to_owned())) } else { Ok(()) }
 }
 
 pub(super) fn ratio(value: &str) -> Result<(), ConfigError> {
-    match value.parse::<f64>() {
-        Ok(ratio) if ratio < 0.0 => Err(ConfigError::invalid(value, "Value must be at least 0")),
-        Ok(ratio) if ratio > 1.0 => Err(ConfigError::invalid(value, "Value must be no more than 1")),
-        Ok(_) => Ok(()),
-        Err(_) => Err(ConfigError::invalid(value, "Not a number of type DOUBLE")),
+    match double(value) {
+        Some(ratio) if ratio < 0.0 => Err(ConfigError::invalid(value, "Value must be at least 0")),
+        Some(ratio) if ratio > 1.0 => Err(ConfigError::invalid(value, "Value must be no more than 1")),
+        Some(_) => Ok(()),
+        None => Err(ConfigError::invalid(value, "Not a number of type DOUBLE")),
+    }
+}
+
+/// As Java reads a number: it may say that it is one of floating point.
+fn double(value: &str) -> Option<f64> {
+    let digits = value.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(value);
+    let is_number = digits.ends_with(|last: char| last.is_ascii_digit() || last == '.');
+    if is_number || digits == value { digits.parse().ok() } else { None }
+}
+
+/// As Java writes a number.
+fn double_text(number: f64) -> String {
+    let size = number.abs();
+    if size != 0.0 && !(1e-3..1e7).contains(&size) {
+        let text = format!("{number:E}");
+        return if text.contains('.') { text } else { text.replace('E', ".0E") };
+    }
+    format!("{number:?}")
+}
+
+/// A value that was accepted, read by its type and written anew.
+pub(super) fn as_parsed(kind: ConfigType, value: &str) -> String {
+    match kind {
+        ConfigType::Boolean => value.to_ascii_lowercase(),
+        ConfigType::Double => double(value).map_or_else(|| value.to_owned(), double_text),
+        ConfigType::Int | ConfigType::Long => {
+            value.parse::<i64>().map_or_else(|_| value.to_owned(), |number| number.to_string())
+        }
+        ConfigType::List => value.split(',').map(str::trim).collect::<Vec<_>>().join(","),
+        ConfigType::Text => value.to_owned(),
     }
 }
 
 /// `*`, or partitions and brokers as `0:1,1:2`.
-pub(super) fn replica_list(value: &str) -> Result<(), ConfigError> {
+pub(super) fn replica_list(name: &str, value: &str) -> Result<(), ConfigError> {
     let is_pair = |word: &str| {
         let pair = word.trim().split_once(':');
         pair.is_some_and(|(partition, broker)| {
             partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
         })
     };
-    if value.is_empty() || value == "*" || value.split(',').all(is_pair) {
+    let pairs = value.trim_end_matches(',');
+    if pairs.is_empty() || value == "*" || pairs.split(',').all(is_pair) {
         return Ok(());
     }
     let expected = format!(
-        "[{value}]: must be the literal '*' or a list of replicas in the following format: \
+        "{name} must be the literal '*' or a list of replicas in the following format: \
          [partitionId]:[brokerId],[partitionId]:[brokerId],..."
     );
-    Err(ConfigError::invalid(value, expected))
+    let words: Vec<&str> = value.split(',').map(str::trim).collect();
+    Err(ConfigError::invalid(&format!("[{}]", words.join(", ")), expected))
 }
 
 pub(super) fn gzip_level(value: &str) -> Result<i32, ConfigError> {
-    let level = number(value, Range::int(-1, 9))?;
-    match level {
-        0 => Err(ConfigError::invalid(value, "Value must be between 1 and 9 or equal to -1")),
-        level => Ok(level as i32),
+    match number(value, Range::int(i32::MIN, i32::MAX))? {
+        level @ (-1 | 1..=9) => Ok(level as i32),
+        _ => Err(ConfigError::invalid(value, "Value must be between 1 and 9 or equal to -1")),
     }
 }
 
@@ -147,7 +178,7 @@ pub(super) fn cleanup_policy(value: &str) -> Result<CleanupPolicy, ConfigError> 
             }
             "delete" => policy.delete = true,
             "compact" => policy.compact = true,
-            _ => return Err(ConfigError::invalid(value, "String must be one of: compact, delete")),
+            _ => return Err(ConfigError::invalid(word, "String must be one of: compact, delete")),
         }
     }
     Ok(policy)

@@ -1,6 +1,7 @@
 //! One simulated connection: two pipes of bounded size, and what becomes of them when an end goes away.
 
 use super::{Shared, wake};
+use crate::socket::zerocopy::{Account, Pins, Settled};
 use crate::socket::{SocketError, advance_rope};
 use bytes::{Buf, Bytes, BytesMut};
 use hayate_rt::MonoTime;
@@ -30,6 +31,9 @@ struct Pipe {
     finish: Cell<Finish>,
     reader: RefCell<Option<Waker>>,
     writer: RefCell<Option<Waker>>,
+    /// Where the writer's shard counts what it has pinned, and what that is of this pipe.
+    account: RefCell<Option<Rc<Account>>>,
+    pins: Cell<Pins>,
 }
 
 pub(super) struct Link {
@@ -51,6 +55,28 @@ impl Pipe {
             finish: Cell::new(Finish::Open),
             reader: RefCell::default(),
             writer: RefCell::default(),
+            account: RefCell::default(),
+            pins: Cell::default(),
+        }
+    }
+
+    /// The writer's next `bytes` stay pinned until they are read.
+    fn pin(&self, bytes: usize) {
+        if let Some(account) = self.account.borrow().as_ref() {
+            let pins = self.pins.get();
+            self.pins.set(Pins { held_bytes: pins.held_bytes + bytes, ..pins });
+            account.pin(bytes);
+        }
+    }
+
+    /// So many bytes were read, or will never be.
+    fn unpin(&self, bytes: usize) {
+        let pins = self.pins.get();
+        let bytes = bytes.min(pins.held_bytes);
+        if let Some(account) = self.account.borrow().as_ref().filter(|_| bytes > 0) {
+            let returned_bytes = pins.returned_bytes + bytes as u64;
+            self.pins.set(Pins { held_bytes: pins.held_bytes - bytes, returned_bytes });
+            account.unpin(Settled { sends: 1, bytes }, false, false);
         }
     }
 
@@ -115,6 +141,7 @@ impl Link {
             }
         }
         pipe.held_bytes.set(pipe.held_bytes.get() - wanted);
+        pipe.unpin(wanted);
         wanted
     }
 
@@ -144,6 +171,15 @@ impl Link {
         Poll::Ready(Ok(count))
     }
 
+    /// What `side` sends is counted there.
+    pub(super) fn account(&self, side: usize, account: &Rc<Account>) {
+        *self.pipes[side].account.borrow_mut() = Some(account.clone());
+    }
+
+    pub(super) fn pins(&self, side: usize) -> Pins {
+        self.pipes[side].pins.get()
+    }
+
     /// Keeps what `side` hands over, if the network is to.
     pub(super) fn keep(&self, side: usize, rope: &VecDeque<Bytes>) {
         if let Some(kept) = self.shared.sent.borrow_mut().as_mut() {
@@ -171,6 +207,9 @@ impl Link {
     fn carry(self: &Rc<Self>, side: usize, bytes: Bytes) {
         let pipe = &self.pipes[side];
         pipe.held_bytes.set(pipe.held_bytes.get() + bytes.len());
+        if self.shared.plan.get().pins {
+            pipe.pin(bytes.len());
+        }
         self.at_arrival(side, move |link| {
             link.pipes[side].arrived.borrow_mut().push_back(bytes);
             wake(&link.pipes[side].reader);
@@ -206,6 +245,7 @@ impl Link {
     /// The last handle on `side` is gone: what it sent still arrives, what is sent to it meets a reset.
     pub(super) fn close(self: &Rc<Self>, side: usize) {
         self.closed[side].set(true);
+        self.pipes[1 - side].unpin(usize::MAX);
         self.finish(side);
         wake(&self.pipes[1 - side].writer);
     }
@@ -215,6 +255,7 @@ impl Link {
         self.reset.set(true);
         for pipe in &self.pipes {
             pipe.arrived.borrow_mut().clear();
+            pipe.unpin(usize::MAX);
             pipe.wake_both();
         }
     }

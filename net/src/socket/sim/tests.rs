@@ -1,7 +1,7 @@
 //! What only the simulated network does: faults, crashes, replay.
 
 use super::{NetPlan, SimNetwork, node_addr};
-use crate::socket::{Network, Socket, SocketError};
+use crate::socket::{ListenOptions, Network, Socket, SocketError};
 use bytes::{Bytes, BytesMut};
 use hayate_rt::sim::{NodeId, Sim};
 use hayate_rt::{Queue, Rt};
@@ -14,7 +14,8 @@ const CLIENT: NodeId = NodeId(2);
 
 /// Echoes whatever any client sends.
 fn serve(network: &SimNetwork, rt: &Rt, port: u16) {
-    let listener = Network::sim(network, rt).listen(node_addr(SERVER, port)).unwrap();
+    let listener =
+        Network::sim(network, rt).listen(node_addr(SERVER, port), &ListenOptions::default()).unwrap();
     let spawner = rt.clone();
     let accepting = async move {
         while let Ok((socket, _)) = listener.accept().await {

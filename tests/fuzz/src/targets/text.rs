@@ -46,7 +46,7 @@ pub fn read_properties(bytes: &[u8]) -> bool {
             origin: Origin::CommandLine("--override"),
         })
         .collect();
-    let machine = Machine { cores: 2, memory_bytes: 1 << 30, host: "localhost".to_owned() };
+    let machine = Machine { cores: 2, memory_bytes: 1 << 30 };
     match Config::resolve(&given, &machine) {
         Ok(config) => assert!(!config.settings.is_empty()),
         Err(errors) => assert!(errors.iter().all(|error| !error.to_string().is_empty())),
@@ -58,7 +58,8 @@ pub fn read_properties(bytes: &[u8]) -> bool {
 pub fn http(prng: &mut Prng) -> Vec<u8> {
     if prng.chance(1, 4) {
         let body = word(prng, 20);
-        return format!("PUT /loggers/a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        return format!("PUT /loggers/a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            .into_bytes();
     }
     let method = choose(&["GET", "HEAD", "POST"], prng);
     let path = choose(&["/metrics", "/ready?x=1", "/health", "/"], prng);

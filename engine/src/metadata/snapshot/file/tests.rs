@@ -27,7 +27,7 @@ fn small_image() -> MetadataImage {
 }
 
 fn encoded(image: &MetadataImage, batch_bytes_max: usize) -> Bytes {
-    encode_in(image, NOW_MS - 1, NOW_MS, batch_bytes_max).expect("encodes")
+    encode_in(image, &QuorumRecords::default(), NOW_MS - 1, NOW_MS, batch_bytes_max).expect("encodes")
 }
 
 /// Base offsets and counts of the batches.
@@ -52,6 +52,31 @@ fn batches_are_bounded_and_follow_each_other_from_zero() {
     let bytes = encoded(&empty, BATCH_BYTES_MAX);
     assert_eq!(batches(&bytes), [(0, 1), (1, 1)]);
     assert_eq!(decode("cluster", &bytes, empty.position()), Ok(empty));
+}
+
+/// The first snapshot of a quorum as `kafka-storage format --standalone` of Kafka 4.2.1 writes it.
+const OF_A_NEW_QUORUM: &str = "\
+    00000000000000000000009a000000000201ae3a80002000000002000001a20da959e5000001a20d \
+    a959e5ffffffffffffffffffffffffffff000000032a0000000800000003160000000001a20da959 \
+    e200001e00000208000000050a000000010000820100000408000000066e000002000000011825c2 \
+    40f6524c1eb431541abe16fb6d020b434f4e54524f4c4c45520a3132372e302e302e3162b7000000 \
+    00010000000000000000000000030000003f00000000028aa637df002000000000000001a20da959 \
+    ea000001a20da959eaffffffffffffffffffffffffffff000000011a000000080000000406000000 \
+    00";
+
+#[test]
+fn what_kafka_keeps_of_its_quorum_is_read_and_written() {
+    let hex = OF_A_NEW_QUORUM.replace(' ', "");
+    let bytes: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
+    let at = Position { offset: Offset(-1), epoch: LeaderEpoch(0) };
+    let (image, quorum) = decode_with("cluster", &bytes, at).expect("decodes");
+    assert_eq!(image, MetadataImage::empty("cluster"));
+    assert_eq!((quorum.version.as_ref().unwrap().len(), quorum.voters.as_ref().unwrap().len()), (5, 55));
+    let image = small_image();
+    let bytes = encode_with(&image, &quorum, NOW_MS - 1, NOW_MS).expect("encodes");
+    assert_eq!(batches(&bytes), [(0, 3), (3, 3), (6, 1)]);
+    assert_eq!(decode_with("cluster", &bytes, image.position()), Ok((image, quorum)));
 }
 
 #[test]
@@ -86,7 +111,7 @@ fn batches_that_are_whole_and_out_of_place_are_refused() {
     let (at, epoch) = (image.position(), image.position().epoch);
     let records = BatchBuilder::new().leader_epoch(epoch);
     let record = records.clone().record(NOW_MS, None, None);
-    let header = snapshot_header_batch(epoch, NOW_MS, NOW_MS);
+    let header = snapshot_header_batch(epoch, NOW_MS, NOW_MS, &[]);
     let nameless = records.clone().control(true).record(NOW_MS, None, None);
     let double = records.control(true).record(NOW_MS, Some(&[0, 0, 0, 3]), None);
     let double = double.record(NOW_MS, Some(&[0, 0, 0, 3]), None).build();

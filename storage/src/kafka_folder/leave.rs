@@ -1,0 +1,118 @@
+//! Leaving our logs as Kafka would have left its own: what it reads before it opens them, from our checkpoint.
+//!
+//! Segments, indexes, snapshots and leader epochs are Kafka's already after a clean stop. Kafka also wants to know how far
+//! each log was flushed, where it begins, and whether the stop was clean.
+
+use crate::batch::Offset;
+use crate::checkpoint::{
+    CLEAN_SHUTDOWN, CleanShutdown, LOG_START_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+    REPLICATION_CHECKPOINT,
+};
+use crate::disk::Disk;
+use crate::error::StorageError;
+use crate::log::LogStart;
+use crate::names::TopicPartition;
+use crate::recovery::UNCLEAN_MARK;
+use crate::store::checkpoint::{CHECKPOINT, load};
+use crate::wal::{DONE_SUFFIX, WAL_FOLDER};
+use std::fmt;
+use std::path::Path;
+
+/// Why a folder cannot be left to Kafka now.
+#[derive(Debug)]
+pub enum LeaveError {
+    /// A write-ahead log holds what the segments lack.
+    Unsettled,
+    /// A damaged write-ahead log is kept in that folder, which Kafka takes for a partition's that it cannot name.
+    Kept(String),
+    /// The disk, or our checkpoint.
+    Storage(StorageError),
+}
+
+impl fmt::Display for LeaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LeaveError::Unsettled => {
+                f.write_str("the last stop was not clean: start the broker and stop it, then try again")
+            }
+            LeaveError::Kept(name) => {
+                write!(
+                    f,
+                    "{name} holds a damaged write-ahead log, and Kafka does not start beside it: move it elsewhere"
+                )
+            }
+            LeaveError::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LeaveError {}
+
+impl<E: Into<StorageError>> From<E> for LeaveError {
+    fn from(error: E) -> LeaveError {
+        LeaveError::Storage(error.into())
+    }
+}
+
+/// Checks that the segments hold everything. To be called before anything is opened.
+///
+/// # Errors
+/// [`LeaveError`]
+pub async fn check_settled(disk: &Disk, data_dir: &Path) -> Result<(), LeaveError> {
+    let kept = format!("{WAL_FOLDER}.damaged.");
+    if let Some(kept) = disk.list(data_dir).await?.into_iter().find(|entry| entry.name.starts_with(&kept)) {
+        return Err(LeaveError::Kept(kept.name));
+    }
+    let wal = data_dir.join(WAL_FOLDER);
+    let folders = if disk.exists(&wal).await? { disk.list(&wal).await? } else { Vec::new() };
+    let is_live = |name: &str| !name.ends_with(DONE_SUFFIX);
+    if folders.iter().any(|entry| entry.is_dir && is_live(&entry.name)) {
+        return Err(LeaveError::Unsettled);
+    }
+    Ok(())
+}
+
+/// Writes what Kafka reads at its start, durably: its three offset checkpoints, and that the stop was clean. `without` is a log that
+/// Kafka keeps no offsets of there.
+///
+/// # Errors
+/// [`LeaveError`]
+pub async fn leave_for_kafka(
+    disk: &Disk,
+    data_dir: &Path,
+    without: &TopicPartition,
+    broker_epoch: i64,
+) -> Result<(), LeaveError> {
+    let checkpoint = load(disk, data_dir).await?.merged;
+    let logs = || checkpoint.entries.values().filter(|entry| entry.partition != *without);
+    let offsets = |of: fn(&LogStart) -> Offset| OffsetCheckpoint {
+        offsets: logs().map(|entry| (entry.partition.clone(), of(&entry.start))).collect(),
+    };
+    for (name, offsets) in [
+        (RECOVERY_POINT_CHECKPOINT, offsets(|start| start.end.offset)),
+        (REPLICATION_CHECKPOINT, offsets(|start| start.high_watermark.max(Offset::ZERO))),
+        (LOG_START_CHECKPOINT, offsets(|start| start.start)),
+    ] {
+        disk.replace_small(data_dir.join(name), offsets.render().as_bytes()).await?;
+    }
+    let wal = data_dir.join(WAL_FOLDER);
+    if disk.exists(&wal).await? {
+        disk.remove_dir_all(&wal).await?;
+        disk.sync_dir(data_dir).await?;
+    }
+    let marker = CleanShutdown { broker_epoch };
+    Ok(disk.replace_small(data_dir.join(CLEAN_SHUTDOWN), marker.render().as_bytes()).await?)
+}
+
+/// Removes what we know of the logs in a folder that is Kafka's, or becomes so.
+///
+/// # Errors
+/// Those of the disk.
+pub async fn forget_ours(disk: &Disk, data_dir: &Path) -> Result<(), StorageError> {
+    for entry in disk.list(data_dir).await? {
+        if !entry.is_dir && (entry.name.starts_with(CHECKPOINT) || entry.name == UNCLEAN_MARK) {
+            disk.remove_file(data_dir.join(&entry.name)).await?;
+        }
+    }
+    Ok(disk.sync_dir(data_dir).await?)
+}

@@ -1,0 +1,10 @@
+"""The script: its steps in the order in which they are played. Later ones rest on what earlier ones have made."""
+
+from . import cluster, configs, consume, frames, offsets, operations, partitions, produce, topics
+
+PARTS = [cluster, topics, partitions, configs, produce, consume, offsets, operations, frames]
+STEPS = [step for part in PARTS for step in part.STEPS]
+
+NAMES = [step.name for step in STEPS]
+TWICE = {name for name in NAMES if NAMES.count(name) > 1}
+assert not TWICE, f"two steps of one name: {TWICE}"
