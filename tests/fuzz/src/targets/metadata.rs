@@ -154,7 +154,7 @@ pub fn snapshot(prng: &mut Prng) -> Vec<u8> {
         batch.append(5, None, Some(&record.encode().expect("encodable")), &[]);
     }
     let end = Offset(1 + records.len() as i64);
-    let mut bytes = snapshot_header_batch(POSITION.epoch, 5, 4).to_vec();
+    let mut bytes = snapshot_header_batch(POSITION.epoch, 5, 4, &[]).to_vec();
     bytes.extend(batch.build());
     bytes.extend(snapshot_footer_batch(end, POSITION.epoch, 5));
     mend_batches(&mut bytes);

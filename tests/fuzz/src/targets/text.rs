@@ -46,7 +46,7 @@ pub fn read_properties(bytes: &[u8]) -> bool {
             origin: Origin::CommandLine("--override"),
         })
         .collect();
-    let machine = Machine { cores: 2, memory_bytes: 1 << 30, host: "localhost".to_owned() };
+    let machine = Machine { cores: 2, memory_bytes: 1 << 30 };
     match Config::resolve(&given, &machine) {
         Ok(config) => assert!(!config.settings.is_empty()),
         Err(errors) => assert!(errors.iter().all(|error| !error.to_string().is_empty())),
