@@ -177,7 +177,7 @@ fn judge(node: usize, what: &str, state: &mut State) -> (ErrorCode, Trick) {
 }
 
 fn produce(node: usize, version: i16, body: Bytes, state: &mut State) -> Option<ProduceResponse> {
-    let request: ProduceRequest = decode_body(0, version, body).expect("decodable");
+    let request: ProduceRequest = decode_body(0, version, body, u64::MAX).expect("decodable");
     let (mut code, trick) = judge(node, "produce", state);
     let records = request.topic_data[0].partition_data[0].records.clone().unwrap_or_default();
     if code.is_none() && !append(&records, state) {
@@ -207,7 +207,7 @@ fn append(records: &[u8], state: &mut State) -> bool {
 }
 
 fn fetch(node: usize, version: i16, body: Bytes, state: &mut State) -> Option<FetchResponse> {
-    let request: FetchRequest = decode_body(1, version, body).expect("decodable");
+    let request: FetchRequest = decode_body(1, version, body, u64::MAX).expect("decodable");
     let (code, trick) = judge(node, "fetch", state);
     if trick == Trick::LoseAnswer {
         return None;
