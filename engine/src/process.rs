@@ -268,6 +268,13 @@ fn serve_http(listeners: Vec<std::net::TcpListener>, pages: Pages) -> Result<(),
     Ok(())
 }
 
+/// Does `work`, which needs a runtime and no broker, on this thread.
+fn run_here<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(ARENA_BYTES).make();
+    let executor = executor.map_err(|error| Failure::failed(format!("the runtime: {error}")))?;
+    Ok(executor.run(work))
+}
+
 /// Starts a thread a shard; what is returned tells each of them to stop.
 fn spawn_shards(
     config: &Config,

@@ -13,9 +13,6 @@ mod leave;
 mod settle;
 mod walk;
 
-#[cfg(all(test, feature = "sim"))]
-mod tests;
-
 pub use leave::{LeaveError, check_settled, forget_ours, leave_for_kafka};
 pub use settle::BegunLog;
 pub use walk::{WalkedLog, walk_log};
@@ -181,3 +178,6 @@ async fn offsets(disk: &Disk, path: &Path) -> Result<OffsetCheckpoint, DiskError
         OffsetCheckpoint::default()
     }))
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

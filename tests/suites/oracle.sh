@@ -18,5 +18,5 @@ export KAFKA_FORMAT="--feature eligible.leader.replicas.version=0" KAFKA_TOOL_TI
 # The script's records are old: neither broker may delete them while it is played.
 kafka=$(kafka_broker_start "$work/kafka" log.retention.ms=-1)
 hayate=$(hayate_start "$work/hayate" log.retention.ms=-1 process.roles=broker,controller controller.listener.names=CONTROLLER \
-  listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT)
+  inter.broker.listener.name=PLAINTEXT listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT)
 PYTHONDONTWRITEBYTECODE=1 python3 tests/oracle/oracle.py --jar "$KAFKA_LIBS/kafka-clients-$KAFKA_VERSION.jar" --kafka "$kafka" --hayate "$hayate"

@@ -34,6 +34,7 @@ pub const MODULES: &[&str] = &[
     "hayate_rt::kernel",
     "hayate_storage::disk::kernel::ring",
     "hayate_storage::foreign",
+    "hayate_storage::kafka_folder",
     "hayate_storage::kafka_folder::settle",
     "hayate_storage::log::indexes",
     "hayate_storage::log::materialise",

@@ -6,8 +6,6 @@
 //! open: an unfinished transaction of metadata is aborted, and partitions that lost their leader at the stop get it back.
 
 mod survey;
-#[cfg(test)]
-mod tests;
 
 pub use survey::Survey;
 
@@ -289,3 +287,6 @@ fn count(image: &MetadataImage, is_so: impl Fn(&PartitionImage) -> bool) -> Opti
     let (name, id, _) = those.next()?;
     Some((1 + those.count(), format!("{name}-{id}")))
 }
+
+#[cfg(test)]
+mod tests;

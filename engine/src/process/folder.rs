@@ -1,13 +1,12 @@
 //! The commands that make a data folder this broker's or Apache Kafka's: no broker runs, one executor does the work on this thread.
 
-use super::{ARENA_BYTES, Failure, given, print, resolve};
+use super::{Failure, given, print, resolve, run_here};
 use crate::broker::StartError;
 use crate::broker::kafka::{KafkaQuorum, Report, leave, take_over};
 use crate::cli::{Handover, Heir, Sources};
 use crate::config::{Given, listeners};
 use crate::logging::Logging;
 use crate::preflight::{self, System};
-use glommio::{LocalExecutorBuilder, Placement};
 use hayate_rt::Rt;
 use hayate_storage::disk::Disk;
 
@@ -21,8 +20,6 @@ pub(super) fn hand_over(handover: Handover, sources: &Sources) -> Result<(), Fai
     let config = resolve(&given, &System::default())?;
     let quorum = quorum(&given).map_err(Failure::usage)?;
     let lock = preflight::lock_folder(&config).map_err(Failure::failed)?;
-    let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(ARENA_BYTES).make();
-    let executor = executor.map_err(|error| Failure::failed(format!("the runtime: {error}")))?;
     let work = async {
         let rt = Rt::kernel();
         let disk = Disk::kernel(&rt)?;
@@ -32,7 +29,7 @@ pub(super) fn hand_over(handover: Handover, sources: &Sources) -> Result<(), Fai
             Heir::Kafka => leave(&rt, &disk, &config.options, &quorum, handover.dry_run).await,
         }
     };
-    let report = executor.run(work).map_err(|error: StartError| Failure::failed(error))?;
+    let report = run_here(work)?.map_err(|error: StartError| Failure::failed(error))?;
     print(&text(&report, handover.dry_run))
 }
 
