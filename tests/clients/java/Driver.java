@@ -80,9 +80,14 @@ public class Driver {
     }
 
     static Producer<byte[], byte[]> producer(String codec) {
+        return producer(codec, 5);
+    }
+
+    static Producer<byte[], byte[]> producer(String codec, long inFlight) {
         int forever = Integer.MAX_VALUE;
         return new KafkaProducer<>(Map.of("bootstrap.servers", bootstrap, "compression.type", codec, "linger.ms", 5,
-            "max.block.ms", forever, "delivery.timeout.ms", forever, "request.timeout.ms", 10000, "reconnect.backoff.max.ms", 200),
+            "max.block.ms", forever, "delivery.timeout.ms", forever, "request.timeout.ms", 10000, "reconnect.backoff.max.ms", 200,
+            "max.in.flight.requests.per.connection", (int) inFlight),
             new ByteArraySerializer(), new ByteArraySerializer());
     }
 

@@ -26,7 +26,7 @@ final class Load {
 
     String run() throws Exception {
         long rate = spec.number("rate", 5000), sent = 0, started = System.nanoTime(), printed = started;
-        try (Producer<byte[], byte[]> producer = Driver.producer(spec.codecs[0])) {
+        try (Producer<byte[], byte[]> producer = Driver.producer(spec.codecs[0], spec.number("inflight", 5))) {
             for (; sent < spec.records && failed.get() == null && !Driver.in.ready(); sent++) {
                 int partition = (int) (sent % spec.partitions);
                 long index = sent / spec.partitions;

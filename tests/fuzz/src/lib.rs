@@ -4,7 +4,7 @@
 //! no more memory than it said, and no longer than its input's size explains. The same function serves bounded random runs
 //! (`src/main.rs`, repeatable by seed) and coverage-guided ones (`src/guided.rs`).
 
-#![allow(clippy::ptr_arg, reason = "changes and menders stand in tables: all have one type")]
+#![allow(clippy::ptr_arg, reason = "changes and mends stand in tables, so all have one signature")]
 
 pub mod campaign;
 pub mod input;

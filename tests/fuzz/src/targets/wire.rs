@@ -113,6 +113,10 @@ fn request_body(head: RequestHead, body: &Bytes) -> bool {
     let Ok(decoded) = decoded else { return false };
     let mut first = BytesMut::new();
     decoded.encode(&mut first, api_version).expect("what was decoded can be encoded");
+    if let Err(error) = guard::check(api_key, api_version, &first, u64::MAX) {
+        check_excuse(&error, &decoded);
+        return true;
+    }
     let key = ApiKey::try_from(api_key).expect("a kind");
     match RequestKind::decode(key, &mut first.clone().freeze(), api_version) {
         Ok(again) => check_same(&first, |bytes| again.encode(bytes, api_version).is_ok()),
@@ -201,6 +205,10 @@ pub fn responses(bytes: &[u8]) -> bool {
     let Ok(decoded) = decoded else { return false };
     let mut first = BytesMut::new();
     decoded.encode(&mut first, api_version).expect("what was decoded can be encoded");
+    if let Err(error) = guard::check_response(api_key, api_version, &first, u64::MAX) {
+        check_excuse(&error, &decoded);
+        return true;
+    }
     match ResponseKind::decode(key, &mut first.clone().freeze(), api_version) {
         Ok(again) => check_same(&first, |bytes| again.encode(bytes, api_version).is_ok()),
         Err(error) => check_excuse(&error, &decoded),
