@@ -101,13 +101,13 @@ pub fn read_name(bytes: &[u8]) -> bool {
     if let Some(partition) = &partition {
         assert_eq!(partition.folder_name(), text);
     }
-    let _ = (FolderName::parse(text), FileName::parse(text), parse_endpoint(text), parse_protocols(text));
-    let _ = parse_host_port(text);
+    let _ = (FolderName::parse(text), FileName::parse(text), parse_host_port(text));
+    let is_listener = parse_endpoint(text).is_ok() || parse_protocols(text).is_ok();
     let topic_id = topic_id_from_text(text);
     if let Some(topic_id) = topic_id {
         assert_eq!(topic_id_from_text(&topic_id_to_text(topic_id)), Some(topic_id));
     }
     let snapshot = SnapshotId::parse(text);
     assert!(snapshot.is_none_or(|snapshot| snapshot.to_string() == text));
-    valid || partition.is_some() || topic_id.is_some() || snapshot.is_some()
+    valid || is_listener || partition.is_some() || topic_id.is_some() || snapshot.is_some()
 }
