@@ -119,7 +119,7 @@ pub struct Shard {
     /// Its memory for requests.
     pub budget: Rc<Budget>,
     /// Its memory for answers on their way: until they are sent, and for what the kernel sends from it, until it has been.
-    pub answers: Rc<Pool>,
+    pub answers: Budget,
     /// Its room for requests that have no place in their partitions' order yet: a number, not bytes.
     pub queued: Rc<Pool>,
     /// What it sent.
@@ -144,8 +144,8 @@ impl Shard {
         metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
         let (owner, shards) = (router.own().clone(), router.shards());
-        let answers = Pool::new(options.answer_bytes_per_shard(shards));
-        let pinned = RefCell::new(Pool::take(&answers, 0));
+        let answers = Budget::new(options.answer_bytes_per_shard(shards));
+        let pinned = RefCell::new(answers.take_large());
         network.watch_pins(Rc::new(move |bytes| pinned.borrow_mut().correct(bytes)));
         Rc::new(Shard {
             id: owner.shard(),

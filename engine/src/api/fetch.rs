@@ -36,8 +36,8 @@ pub(super) fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireE
     let Some(isolation) = Isolation::from_level(request.isolation_level) else {
         return Ok(done(answer_error(&context, ErrorCode::InvalidRequest)));
     };
-    // Two answers fit at a time, whatever they are asked to hold.
-    let bytes_max = context.shard.options.fetch_bytes_max.min(context.shard.answers.limit_bytes() / 2);
+    // Whatever answers are asked to hold, several peers' fit at a time.
+    let bytes_max = context.shard.options.fetch_bytes_max.min(context.shard.answers.share_bytes());
     let bounds = Bounds::of(&request, bytes_max, isolation);
     let is_replica = request::is_replica(&request);
     let session = request::session_request(request, context.version());

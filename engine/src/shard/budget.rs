@@ -1,7 +1,7 @@
 //! A shard's memory for what connections hold: requests being received and served, and answers on their way. When it is spent, sockets
 //! are not read until some of it is given back.
 //!
-//! Small requests have a part of their own, so that they pass large ones that wait; among the large ones the first come is the first
+//! Small requests and answers have a part of their own, so that they pass large ones that wait; among the large ones the first come is the first
 //! served, so that none starves. What is larger than its part goes alone.
 
 use hayate_rt::notify::Notify;
@@ -13,6 +13,8 @@ use std::rc::Rc;
 const SMALL_BYTES_MAX: usize = 64 << 10;
 /// The small ones' share of the budget: one part in so many.
 const SMALL_SHARE: usize = 4;
+/// A peer's share of the large ones' part: one part in so many.
+const PEER_SHARE: usize = 4;
 
 /// Bytes that may be held, and that are.
 pub struct Pool {
@@ -25,7 +27,7 @@ pub struct Pool {
     freed: Notify,
 }
 
-/// The pools of the requests of a shard.
+/// The pools of the requests of a shard, or of its answers.
 pub struct Budget {
     small: Rc<Pool>,
     large: Rc<Pool>,
@@ -146,10 +148,40 @@ impl Budget {
         Budget { small: Pool::new(small), large: Pool::new(limit_bytes - small) }
     }
 
+    fn pool(&self, bytes: usize) -> &Rc<Pool> {
+        if bytes <= SMALL_BYTES_MAX { &self.small } else { &self.large }
+    }
+
     /// Waits until `bytes` fit and nobody of the kind came before.
     pub async fn acquire(&self, bytes: usize) -> Charge {
-        let pool = if bytes <= SMALL_BYTES_MAX { &self.small } else { &self.large };
-        pool.acquire(bytes).await
+        self.pool(bytes).acquire(bytes).await
+    }
+
+    /// Takes `bytes` that are there already, beyond the limit if need be.
+    pub fn take(&self, bytes: usize) -> Charge {
+        self.pool(bytes).take(bytes)
+    }
+
+    /// Takes nothing yet of what large ones may hold.
+    pub fn take_large(&self) -> Charge {
+        self.large.take(0)
+    }
+
+    /// Waits while more is held than may be.
+    pub async fn room(&self) {
+        self.small.room().await;
+        self.large.room().await;
+    }
+
+    /// Whether somebody waits for what large ones hold, or they hold more than may be.
+    pub fn is_large_wanted(&self) -> bool {
+        self.large.is_wanted()
+    }
+
+    /// The most bytes that one peer's answer may have: of the large ones' part a quarter, so that a peer that takes none of two, one that is
+    /// sent and one that is next, leaves half to others.
+    pub fn share_bytes(&self) -> usize {
+        self.large.limit_bytes() / PEER_SHARE
     }
 
     /// Bytes held now.

@@ -7,7 +7,7 @@
 
 use super::Shard;
 use super::admission::Seat;
-use super::budget::{Charge, Pool};
+use super::budget::Charge;
 use super::interrupt::Interrupt;
 use super::panics::{Contained, Panicked};
 use crate::api::{self, ApiSpec, Later, RequestContext};
@@ -150,7 +150,8 @@ impl Progress {
 impl Connection {
     /// Serves `socket` until either side ends it.
     pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr, seat: Seat) {
-        let limits = Limits { requests_max: REQUESTS_MAX, bytes_max: OPEN_BYTES_MAX };
+        let bytes_max = OPEN_BYTES_MAX.min(shard.answers.share_bytes());
+        let limits = Limits { requests_max: REQUESTS_MAX, bytes_max };
         let connection = Rc::new(Connection {
             last_active: Cell::new(shard.rt.now()),
             last_taken: Cell::new((shard.rt.now(), 0)),
@@ -491,7 +492,7 @@ impl Connection {
         let mut open = self.open.borrow_mut();
         let note = open.note(ticket);
         note.done = self.shard.rt.now();
-        note.charge.get_or_insert_with(|| Pool::take(&self.shard.answers, 0)).correct(answer.bytes());
+        note.charge.get_or_insert_with(|| self.shard.answers.take(answer.bytes())).correct(answer.bytes());
         let ready = open.complete(ticket, answer);
         drop(open);
         if ready {
@@ -551,7 +552,7 @@ impl Connection {
             let pins = self.socket.pins();
             let (since, returned_bytes) = self.last_taken.get();
             if pins.held_bytes > 0 && pins.returned_bytes == returned_bytes {
-                if self.is_too_slow(since, self.shard.answers.is_wanted()) {
+                if self.is_too_slow(since, self.shard.answers.is_large_wanted()) {
                     return false;
                 }
             } else {
