@@ -27,7 +27,7 @@ pub const ALL: &[Target] = &[
         mend: batches::mend,
         run: batches::produce,
     },
-    Target { name: "records", one_in: 4, sample: batches::segment, mend: batches::mend, run: batches::read },
+    Target { name: "records", one_in: 8, sample: batches::segment, mend: batches::mend, run: batches::read },
     Target { name: "codecs", one_in: 4, sample: batches::packed, mend: unmended, run: batches::unpack },
     Target { name: "wal", one_in: 20, sample: wal::file, mend: wal::mend, run: wal::scan },
     Target { name: "wal-guard", one_in: 1, sample: wal::guard, mend: wal::mend_guard, run: wal::read_guard },
@@ -83,7 +83,7 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "properties",
-        one_in: 50,
+        one_in: 100,
         sample: text::properties,
         mend: unmended,
         run: text::read_properties,
