@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod coordinator;
 pub mod http;
 pub mod logging;
 pub mod metadata;
