@@ -8,12 +8,15 @@ mod alter_configs;
 mod alteration;
 mod api_versions;
 mod broker_loggers;
+mod coordinators;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
@@ -21,14 +24,22 @@ mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod get_telemetry_subscriptions;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod push_telemetry;
+mod sync_group;
 mod topics;
 mod update_features;
 
@@ -82,6 +93,12 @@ pub enum Permission {
     AlterCluster,
     /// To write to any topic, or to the cluster idempotently.
     WriteIdempotently,
+    /// To see each group named.
+    DescribeGroup,
+    /// To be a member of the group.
+    ReadGroup,
+    /// To delete the group, or offsets of it.
+    DeleteGroup,
 }
 
 /// One kind of request that is served.
@@ -142,6 +159,15 @@ const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
+const OFFSET_COMMIT: i16 = 8;
+const OFFSET_FETCH: i16 = 9;
+const FIND_COORDINATOR: i16 = 10;
+const JOIN_GROUP: i16 = 11;
+const HEARTBEAT: i16 = 12;
+const LEAVE_GROUP: i16 = 13;
+const SYNC_GROUP: i16 = 14;
+const DESCRIBE_GROUPS: i16 = 15;
+const LIST_GROUPS: i16 = 16;
 const API_VERSIONS: i16 = table::API_VERSIONS;
 const CREATE_TOPICS: i16 = 19;
 const DELETE_TOPICS: i16 = 20;
@@ -152,7 +178,9 @@ const DESCRIBE_CONFIGS: i16 = 32;
 const ALTER_CONFIGS: i16 = 33;
 const DESCRIBE_LOG_DIRS: i16 = 35;
 const CREATE_PARTITIONS: i16 = 37;
+const DELETE_GROUPS: i16 = 42;
 const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+const OFFSET_DELETE: i16 = 47;
 const DESCRIBE_QUORUM: i16 = 55;
 const UPDATE_FEATURES: i16 = 57;
 const DESCRIBE_CLUSTER: i16 = 60;
@@ -182,6 +210,15 @@ apis! {
     FETCH 4..=18 ReadTopic x 16;
     LIST_OFFSETS 1..=10 DescribeTopic x 64;
     METADATA 0..=13 DescribeTopic x 40;
+    OFFSET_COMMIT 2..=9 ReadGroup x 64;
+    OFFSET_FETCH 1..=9 DescribeGroup x 64;
+    FIND_COORDINATOR 0..=6 DescribeGroup x 64;
+    JOIN_GROUP 0..=9 ReadGroup x 32;
+    HEARTBEAT 0..=4 ReadGroup x 4;
+    LEAVE_GROUP 0..=5 ReadGroup x 64;
+    SYNC_GROUP 0..=5 ReadGroup x 32;
+    DESCRIBE_GROUPS 0..=6 DescribeGroup x 64;
+    LIST_GROUPS 0..=5 DescribeGroup x 32;
     API_VERSIONS 0..=4 Nothing x 4;
     CREATE_TOPICS 2..=7 CreateTopic x 64;
     DELETE_TOPICS 1..=6 DeleteTopic x 40;
@@ -192,7 +229,9 @@ apis! {
     ALTER_CONFIGS 0..=2 AlterConfigs x 32;
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
     CREATE_PARTITIONS 0..=3 AlterTopic x 40;
+    DELETE_GROUPS 0..=2 DeleteGroup x 64;
     INCREMENTAL_ALTER_CONFIGS 0..=1 AlterConfigs x 32;
+    OFFSET_DELETE 0..=0 DeleteGroup x 64;
     DESCRIBE_QUORUM 0..=2 DescribeCluster x 64;
     UPDATE_FEATURES 0..=2 AlterCluster x 48;
     DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
@@ -290,6 +329,11 @@ impl RequestContext {
         }
     }
 
+    /// The same for the number of a code that a coordinator answered.
+    fn count_code(&self, code: i16) {
+        self.count_error(ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError));
+    }
+
     #[inline]
     fn panic_if(&self, mutant: Mutant) {
         panic_if(mutant, self.client_id.as_ref().map_or(&[], ClientId::as_bytes));
@@ -319,6 +363,15 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         FETCH => fetch::begin(context, body)?,
         LIST_OFFSETS => Box::pin(list_offsets::serve(context, body)),
         METADATA => Box::pin(metadata::serve(context, body)),
+        OFFSET_COMMIT => offset_commit::begin(context, body).await?,
+        OFFSET_FETCH => offset_fetch::begin(context, body).await?,
+        FIND_COORDINATOR => Box::pin(find_coordinator::serve(context, body)),
+        JOIN_GROUP => join_group::begin(context, body).await?,
+        HEARTBEAT => heartbeat::begin(context, body).await?,
+        LEAVE_GROUP => leave_group::begin(context, body).await?,
+        SYNC_GROUP => sync_group::begin(context, body).await?,
+        DESCRIBE_GROUPS => Box::pin(describe_groups::serve(context, body)),
+        LIST_GROUPS => Box::pin(list_groups::serve(context, body)),
         API_VERSIONS => done(api_versions::serve(&context, body)),
         CREATE_TOPICS => Box::pin(create_topics::serve(context, body)),
         DELETE_TOPICS => Box::pin(delete_topics::serve(context, body)),
@@ -329,6 +382,8 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         ALTER_CONFIGS => Box::pin(alter_configs::serve(context, body)),
         DESCRIBE_LOG_DIRS => Box::pin(describe_log_dirs::serve(context, body)),
         CREATE_PARTITIONS => Box::pin(create_partitions::serve(context, body)),
+        DELETE_GROUPS => Box::pin(delete_groups::serve(context, body)),
+        OFFSET_DELETE => offset_delete::begin(context, body).await?,
         INCREMENTAL_ALTER_CONFIGS => Box::pin(incremental_alter_configs::serve(context, body)),
         DESCRIBE_QUORUM => Box::pin(describe_quorum::serve(context, body)),
         UPDATE_FEATURES => Box::pin(update_features::serve(context, body)),

@@ -20,12 +20,16 @@ pub use error::StartError;
 pub use options::{Advertised, BrokerOptions, ListenerOptions};
 pub use progress::{ShardStop, StopProgress, Stopping};
 
+use crate::coordinator::group::Groups;
+use crate::coordinator::runtime::Runtime;
+use crate::coordinator::topics::OFFSETS_TOPIC;
 use crate::metadata::image::MetadataImage;
 use crate::metrics::ShardMetrics;
 use crate::placement::{Placement, ShardId};
 use crate::shard::Shard;
 use crate::shard::admission::{self, Admission};
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
+use crate::shard::coordination::{Coordination, CoordinatorCall, CoordinatorCallers};
 use crate::shard::follower::{Follower, log_specs};
 use crate::shard::owner::Owner;
 use crate::shard::panics::vital_future;
@@ -55,6 +59,7 @@ pub struct ShardParts {
     partitions: Ports<PartitionCall, PartitionAnswer>,
     appends: Ports<PartitionCall, PartitionAnswer>,
     control: Ports<ControlCall, ControlAnswer>,
+    coordinators: Ports<CoordinatorCall, ()>,
     views: Arc<Publisher<ClusterView>>,
     folder: Arc<FolderHealth>,
     admission: Arc<Admission>,
@@ -85,19 +90,21 @@ pub fn shard_parts(options: &BrokerOptions, shards: u16) -> Vec<ShardParts> {
     let partitions = mesh(count, options.mailbox_credits);
     let appends = mesh(count, options.mailbox_credits);
     let control = mesh(count, options.mailbox_credits);
-    let part = |(id, ((partitions, appends), control))| ShardParts {
+    let coordinators = mesh(count, options.mailbox_credits);
+    let part = |(id, (((partitions, appends), control), coordinators))| ShardParts {
         id: ShardId(id),
         shards,
         partitions,
         appends,
         control,
+        coordinators,
         views: views.clone(),
         folder: folder.clone(),
         admission: admission.clone(),
         opened: opened.clone(),
         drained: drained.clone(),
     };
-    (0..shards).zip(partitions.into_iter().zip(appends).zip(control)).map(part).collect()
+    (0..shards).zip(partitions.into_iter().zip(appends).zip(control).zip(coordinators)).map(part).collect()
 }
 
 /// A shard that serves.
@@ -146,7 +153,12 @@ pub async fn start_shard(
     follower.apply(&view).await;
     let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
-    let shard = Shard::new(rt.clone(), options.clone(), network, router, control, parts.admission, metrics);
+    let coordination = coordination(&rt, &owner, &options, parts.coordinators.callers);
+    coordination.follow(&view);
+    let coordinating = coordination.clone().receive(parts.coordinators.inbox);
+    rt.spawn(Queue::Coordination, vital_future(coordinating)).detach();
+    let (options2, admission) = (options.clone(), parts.admission);
+    let shard = Shard::new(rt.clone(), options2, network, router, coordination, control, admission, metrics);
     let receiving = shard.clone().receive(parts.partitions.inbox);
     rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
     let appending = shard.clone().receive_appends(parts.appends.inbox);
@@ -163,6 +175,19 @@ pub async fn start_shard(
     }
     start_tasks(&rt, &shard, &store, follower, subscriber, listeners);
     Ok(RunningShard { shard, store, drained: parts.drained, metadata_store })
+}
+
+/// The shard's coordinators.
+fn coordination(
+    rt: &Rt,
+    owner: &Rc<Owner>,
+    options: &Arc<BrokerOptions>,
+    callers: CoordinatorCallers,
+) -> Rc<Coordination> {
+    let settings = options.groups.clone();
+    let make = move |_| Groups::new(settings.clone());
+    let groups = Runtime::new(rt.clone(), owner.clone(), OFFSETS_TOPIC, make, |_, _, ()| ());
+    Rc::new(Coordination::new(owner.clone(), callers, groups))
 }
 
 /// Opens every listener, in their order.
@@ -188,10 +213,13 @@ fn start_tasks(
     let making_room = shard.clone();
     rt.spawn(Queue::Foreground, async move { admission::make_room(&making_room).await }).detach();
     rt.spawn(Queue::Background, shard.clone().sweep_idle()).detach();
-    let following = follower.clone();
+    let (following, coordination) = (follower.clone(), shard.coordination.clone());
+    let timing = coordination.groups.clone().keep_time();
+    rt.spawn(Queue::Coordination, timing).detach();
     let follow = async move {
         while let Ok(view) = subscriber.changed().await {
             following.apply(&view).await;
+            coordination.follow(&view);
         }
     };
     rt.spawn(Queue::Coordination, vital_future(follow)).detach();

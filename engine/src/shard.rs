@@ -8,6 +8,7 @@ pub mod admission;
 pub mod budget;
 pub mod calls;
 pub mod connection;
+pub mod coordination;
 pub mod follower;
 pub mod interrupt;
 pub mod owner;
@@ -27,6 +28,7 @@ use admission::Admission;
 use budget::{Budget, Pool};
 use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use connection::Connection;
+use coordination::Coordination;
 use hayate_net::send::SendCounters;
 use hayate_net::socket::{Listener, Network};
 use hayate_rt::mailbox::{Call, Caller, Inbox};
@@ -106,6 +108,8 @@ pub struct Shard {
     pub owner: Rc<Owner>,
     /// Its ways to all partitions.
     pub router: Router,
+    /// The groups that it coordinates, and its ways to all coordinators.
+    pub coordination: Rc<Coordination>,
     /// Its connections.
     pub connections: Connections,
     /// Who may connect, of all shards.
@@ -139,6 +143,7 @@ impl Shard {
         options: Arc<BrokerOptions>,
         network: Network,
         router: Router,
+        coordination: Rc<Coordination>,
         control: Caller<ControlCall, ControlAnswer>,
         admission: Arc<Admission>,
         metrics: Arc<ShardMetrics>,
@@ -161,6 +166,7 @@ impl Shard {
             network,
             owner,
             router,
+            coordination,
             connections: Connections::default(),
             admission,
             sent: SendCounters::default(),

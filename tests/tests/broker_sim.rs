@@ -6,6 +6,8 @@ mod admin;
 mod cluster;
 #[path = "broker_sim/configs.rs"]
 mod configs;
+#[path = "broker_sim/groups.rs"]
+mod groups;
 #[path = "broker_sim/handover.rs"]
 mod handover;
 #[path = "broker_sim/hostile.rs"]

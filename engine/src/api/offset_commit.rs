@@ -1,0 +1,108 @@
+//! OffsetCommit: how far a group has read. Topics and partitions that do not exist are refused here, the rest is the coordinator's.
+//! Source: Kafka's `KafkaApis.handleOffsetCommitRequest`.
+
+use super::coordinators::{ask_group, later};
+use super::{Later, RequestContext, topics};
+use crate::coordinator::group::{GroupAnswer, GroupRequest};
+use crate::coordinator::offsets::commit_refused;
+use crate::metadata::image::TopicImage;
+use bytes::Bytes;
+use hayate_net::error::{ErrorCode, WireError};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use std::sync::Arc;
+
+/// First version that names topics by id.
+const TOPIC_IDS_SINCE: i16 = 10;
+
+pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
+    let mut request: OffsetCommitRequest = context.decode(body)?;
+    let version = context.version();
+    let refused = take_refused(&context, &mut request);
+    if request.topics.is_empty() {
+        return Ok(super::done(context.answer(&OffsetCommitResponse::default().with_topics(refused))));
+    }
+    let group = request.group_id.to_string();
+    // Its names keep the frame alive no longer than the request itself.
+    let shape = request.clone();
+    let asked = ask_group(&context, &group, GroupRequest::OffsetCommit { request, version }).await;
+    Ok(later(async move {
+        let committed = asked.answer(&context, |answer| match answer {
+            GroupAnswer::OffsetCommit(response) => Some(response),
+            _ => None,
+        });
+        let committed = committed.await.unwrap_or_else(|code| commit_refused(&shape, response_error(code)));
+        context.answer(&merged(&context, refused, committed))
+    }))
+}
+
+/// The crate's name for a code.
+fn response_error(code: ErrorCode) -> ResponseError {
+    ResponseError::try_from_code(code.code()).unwrap_or(ResponseError::UnknownServerError)
+}
+
+/// Takes out what does not exist, and answers it; gives the rest names and ids both.
+fn take_refused(context: &RequestContext, request: &mut OffsetCommitRequest) -> Vec<OffsetCommitResponseTopic> {
+    let view = context.shard.view();
+    let by_id = context.version() >= TOPIC_IDS_SINCE;
+    let mut refused = Vec::new();
+    for topic in &mut request.topics {
+        let image = if by_id { view.image.topic_by_id(&topic.topic_id) } else { view.image.topic(&topic.name) };
+        let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        if let Some(missing) = missing(topic, image, unknown) {
+            refused.push(missing);
+        }
+        if let Some(image) = image {
+            (topic.name, topic.topic_id) = (topics::topic_name(&image.name), image.id);
+            topic.partitions.retain(|partition| image.partitions.contains_key(&partition.partition_index));
+        } else {
+            topic.partitions.clear();
+        }
+    }
+    request.topics.retain(|topic| !topic.partitions.is_empty());
+    refused
+}
+
+/// The answer to those of a topic's partitions that do not exist; `None` when all do.
+fn missing(
+    topic: &OffsetCommitRequestTopic,
+    image: Option<&Arc<TopicImage>>,
+    unknown: ErrorCode,
+) -> Option<OffsetCommitResponseTopic> {
+    let code = if image.is_some() { ErrorCode::UnknownTopicOrPartition } else { unknown };
+    let exists = |index: i32| image.is_some_and(|image| image.partitions.contains_key(&index));
+    let missing = topic.partitions.iter().filter(|partition| !exists(partition.partition_index));
+    let partitions: Vec<_> = missing
+        .map(|partition| {
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(partition.partition_index)
+                .with_error_code(code.code())
+        })
+        .collect();
+    let answer = OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id);
+    (!partitions.is_empty()).then(|| answer.with_partitions(partitions))
+}
+
+/// What was refused here comes first; a topic stands once.
+fn merged(
+    context: &RequestContext,
+    mut topics: Vec<OffsetCommitResponseTopic>,
+    committed: OffsetCommitResponse,
+) -> OffsetCommitResponse {
+    let by_id = context.version() >= TOPIC_IDS_SINCE;
+    for answered in committed.topics {
+        let is_same = |topic: &&mut OffsetCommitResponseTopic| {
+            if by_id { topic.topic_id == answered.topic_id } else { topic.name == answered.name }
+        };
+        match topics.iter_mut().find(is_same) {
+            Some(topic) => topic.partitions.extend(answered.partitions),
+            None => topics.push(answered),
+        }
+    }
+    topics.iter().flat_map(|topic| &topic.partitions).for_each(|partition| context.count_code(partition.error_code));
+    OffsetCommitResponse::default().with_topics(topics)
+}

@@ -1,0 +1,125 @@
+//! The ways from a connection's shard to the coordinators: which partition coordinates, which shard leads it, and the call to there.
+//!
+//! A call takes a credit only until its request is taken in; the answer comes through a channel of its own, as a group's member
+//! may wait for minutes. How many wait is bounded by the connections and what each may have open. Calls of one
+//! connection are taken in the order of their dispatch.
+
+use super::owner::Owner;
+use super::view::ClusterView;
+use crate::coordinator::group::{GroupAnswer, GroupRequest, Groups};
+use crate::coordinator::hosted::ReplyTo;
+use crate::coordinator::partitioner::partition_of;
+use crate::coordinator::runtime::Runtime;
+use crate::coordinator::topics::OFFSETS_TOPIC;
+use crate::placement::ShardId;
+use hayate_net::error::ErrorCode;
+use hayate_rt::mailbox::{Caller, Inbox};
+use std::rc::Rc;
+
+/// A call of class *coordinator*, to the shard that leads the partition in it.
+pub enum CoordinatorCall {
+    /// For the coordinator of groups.
+    Groups(i32, GroupRequest, ReplyTo<GroupAnswer>),
+}
+
+/// Callers by shard number; the own one is not used.
+pub type CoordinatorCallers = Vec<Caller<CoordinatorCall, ()>>;
+
+/// The coordinators of a shard, and its ways to those of others.
+pub struct Coordination {
+    owner: Rc<Owner>,
+    callers: CoordinatorCallers,
+    /// Those of groups.
+    pub groups: Rc<Runtime<Groups>>,
+}
+
+/// An answer to come.
+pub struct Answering<A: 'static>(Option<flume::r#async::RecvFut<'static, Result<A, ErrorCode>>>);
+
+impl<A> Answering<A> {
+    /// Waits for it. A coordinator that is gone answers 16: the client looks for it again.
+    ///
+    /// # Errors
+    /// 14, 15 or 16.
+    pub async fn answer(self) -> Result<A, ErrorCode> {
+        match self.0 {
+            Some(answer) => answer.await.unwrap_or(Err(ErrorCode::NotCoordinator)),
+            None => Err(ErrorCode::NotCoordinator),
+        }
+    }
+}
+
+impl Coordination {
+    /// Of the shard of `owner`.
+    pub fn new(owner: Rc<Owner>, callers: CoordinatorCallers, groups: Rc<Runtime<Groups>>) -> Coordination {
+        Coordination { owner, callers, groups }
+    }
+
+    /// The partition of an internal topic that coordinates `id`, and its shard.
+    ///
+    /// # Errors
+    /// 15 when the topic does not exist yet, and 16 when this node does not lead the partition.
+    pub fn route(&self, view: &ClusterView, topic: &str, id: &str) -> Result<(ShardId, i32), ErrorCode> {
+        let topic = view.image.topic(topic).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let number = partition_of(id, count);
+        view.route(topic, number).map(|route| (route.shard, number)).map_err(|_| ErrorCode::NotCoordinator)
+    }
+
+    /// Hands a request to the coordinator of `group`; it has its place there when this resolves.
+    ///
+    /// # Errors
+    /// As [`Coordination::route`].
+    pub async fn ask_group(&self, group: &str, request: GroupRequest) -> Result<Answering<GroupAnswer>, ErrorCode> {
+        let (shard, number) = self.route(&self.owner.view(), OFFSETS_TOPIC, group)?;
+        Ok(self.ask_groups_of(shard, number, request).await)
+    }
+
+    /// Hands a request to the coordinator of one partition.
+    pub async fn ask_groups_of(&self, shard: ShardId, number: i32, request: GroupRequest) -> Answering<GroupAnswer> {
+        let (reply, answer) = flume::bounded(1);
+        self.dispatch(shard, CoordinatorCall::Groups(number, request, reply)).await;
+        Answering(Some(answer.into_recv_async()))
+    }
+
+    /// Every partition of an internal topic that this node leads, with its shard.
+    pub fn all(&self, topic: &str) -> Vec<(ShardId, i32)> {
+        let view = self.owner.view();
+        let Some(topic) = view.image.topic(topic) else { return Vec::new() };
+        let led = topic.partitions.keys().filter_map(|number| Some((view.route(topic, *number).ok()?.shard, *number)));
+        led.collect()
+    }
+
+    async fn dispatch(&self, shard: ShardId, call: CoordinatorCall) {
+        if shard == self.owner.shard() {
+            self.owner.writable().await;
+            return self.take(call);
+        }
+        let Some(caller) = self.callers.get(shard.index()) else { return };
+        if caller.is_exhausted() {
+            self.owner.mailbox_full();
+        }
+        // Of a shard that has stopped the reply is dropped with the call, which is an answer.
+        let _ = caller.send(call).await;
+    }
+
+    fn take(&self, call: CoordinatorCall) {
+        match call {
+            CoordinatorCall::Groups(number, request, reply) => self.groups.submit(number, request, reply),
+        }
+    }
+
+    /// Takes in other shards' calls in their order. Awaits its inbox, and the disk while too much is unflushed.
+    pub async fn receive(self: Rc<Self>, inbox: Inbox<CoordinatorCall, ()>) {
+        while let Ok(call) = inbox.recv().await {
+            self.owner.writable().await;
+            self.take(call.request);
+            call.reply.send(());
+        }
+    }
+
+    /// Goes by a new view.
+    pub fn follow(&self, view: &ClusterView) {
+        self.groups.follow(view);
+    }
+}
