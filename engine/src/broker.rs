@@ -184,7 +184,7 @@ fn coordination(
     options: &Arc<BrokerOptions>,
     callers: CoordinatorCallers,
 ) -> Rc<Coordination> {
-    let settings = options.groups.clone();
+    let settings = Rc::new(options.groups);
     let make = move |_| Groups::new(settings.clone());
     let groups = Runtime::new(rt.clone(), owner.clone(), OFFSETS_TOPIC, make, |_, _, ()| ());
     Rc::new(Coordination::new(owner.clone(), callers, groups))

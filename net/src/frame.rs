@@ -170,7 +170,7 @@ impl From<ReadError> for FrameError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Truncated => FrameError::TruncatedHeader,
-            ReadError::NegativeLength | ReadError::VarintTooLong => FrameError::MalformedHeader,
+            ReadError::NegativeLength | ReadError::VarintTooLong | ReadError::TextTooLong => FrameError::MalformedHeader,
         }
     }
 }

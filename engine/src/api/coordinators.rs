@@ -11,7 +11,11 @@ use std::future::Future;
 pub(super) struct Asked<A: 'static>(Result<Answering<A>, ErrorCode>);
 
 /// Asks the coordinator of `group`.
-pub(super) async fn ask_group(context: &RequestContext, group: &str, request: GroupRequest) -> Asked<GroupAnswer> {
+pub(super) async fn ask_group(
+    context: &RequestContext,
+    group: &str,
+    request: GroupRequest,
+) -> Asked<GroupAnswer> {
     Asked(context.shard.coordination.ask_group(group, request).await)
 }
 

@@ -14,9 +14,13 @@ use uuid::Uuid;
 const NULL_PROTOCOLS_SINCE: i16 = 7;
 
 pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
-    let request: JoinGroupRequest = context.decode(body)?;
+    let mut request: JoinGroupRequest = context.decode(body)?;
+    if context.version() == 0 {
+        request.rebalance_timeout_ms = request.session_timeout_ms;
+    }
     let (group, member) = (request.group_id.to_string(), request.member_id.clone());
-    let client = ClientInfo::of(&context);
+    let client_id = context.client_id.as_ref().map(|id| id.to_string()).unwrap_or_default();
+    let client = ClientInfo { client_id, client_host: format!("/{}", context.connection.peer().ip()) };
     let (version, fresh_id) = (context.version(), Uuid::from_bytes(context.shard.rt.uuid()));
     let join = GroupRequest::Join { request, version, client, fresh_id };
     let asked = ask_group(&context, &group, join).await;
@@ -35,5 +39,8 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
 }
 
 fn refused(member_id: StrBytes, code: ErrorCode) -> JoinGroupResponse {
-    JoinGroupResponse::default().with_member_id(member_id).with_error_code(code.code()).with_protocol_name(None)
+    JoinGroupResponse::default()
+        .with_member_id(member_id)
+        .with_error_code(code.code())
+        
 }

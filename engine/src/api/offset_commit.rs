@@ -46,12 +46,16 @@ fn response_error(code: ErrorCode) -> ResponseError {
 }
 
 /// Takes out what does not exist, and answers it; gives the rest names and ids both.
-fn take_refused(context: &RequestContext, request: &mut OffsetCommitRequest) -> Vec<OffsetCommitResponseTopic> {
+fn take_refused(
+    context: &RequestContext,
+    request: &mut OffsetCommitRequest,
+) -> Vec<OffsetCommitResponseTopic> {
     let view = context.shard.view();
     let by_id = context.version() >= TOPIC_IDS_SINCE;
     let mut refused = Vec::new();
     for topic in &mut request.topics {
-        let image = if by_id { view.image.topic_by_id(&topic.topic_id) } else { view.image.topic(&topic.name) };
+        let image =
+            if by_id { view.image.topic_by_id(&topic.topic_id) } else { view.image.topic(&topic.name) };
         let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
         if let Some(missing) = missing(topic, image, unknown) {
             refused.push(missing);
@@ -83,7 +87,8 @@ fn missing(
                 .with_error_code(code.code())
         })
         .collect();
-    let answer = OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id);
+    let answer =
+        OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id);
     (!partitions.is_empty()).then(|| answer.with_partitions(partitions))
 }
 
@@ -103,6 +108,9 @@ fn merged(
             None => topics.push(answered),
         }
     }
-    topics.iter().flat_map(|topic| &topic.partitions).for_each(|partition| context.count_code(partition.error_code));
+    topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .for_each(|partition| context.count_code(partition.error_code));
     OffsetCommitResponse::default().with_topics(topics)
 }

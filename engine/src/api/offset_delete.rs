@@ -34,7 +34,10 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
 }
 
 /// Takes out the partitions that do not exist, and answers them.
-fn take_unknown(context: &RequestContext, request: &mut OffsetDeleteRequest) -> Vec<OffsetDeleteResponseTopic> {
+fn take_unknown(
+    context: &RequestContext,
+    request: &mut OffsetDeleteRequest,
+) -> Vec<OffsetDeleteResponseTopic> {
     let view = context.shard.view();
     let mut unknown = Vec::new();
     for topic in &mut request.topics {

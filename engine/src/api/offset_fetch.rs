@@ -52,7 +52,8 @@ async fn finish(context: &RequestContext, part: Part) -> OffsetFetchResponseGrou
     let mut answer = match fetched.await {
         Ok(answer) => answer,
         Err(code) => {
-            let error = ResponseError::try_from_code(code.code()).unwrap_or(ResponseError::UnknownServerError);
+            let error =
+                ResponseError::try_from_code(code.code()).unwrap_or(ResponseError::UnknownServerError);
             fetch_refused(&group, error, context.version())
         }
     };
@@ -67,7 +68,10 @@ async fn finish(context: &RequestContext, part: Part) -> OffsetFetchResponseGrou
 }
 
 /// Takes out the topics whose id is unknown, and answers them; gives the rest their names.
-fn take_unknown_ids(context: &RequestContext, group: &mut OffsetFetchRequestGroup) -> Vec<OffsetFetchResponseTopics> {
+fn take_unknown_ids(
+    context: &RequestContext,
+    group: &mut OffsetFetchRequestGroup,
+) -> Vec<OffsetFetchResponseTopics> {
     if context.version() < TOPIC_IDS_SINCE {
         return Vec::new();
     }

@@ -5,6 +5,8 @@ use super::connections::{self, ConnectionLimits, Hosts};
 use super::listeners::{self, Plan, Texts};
 use super::{Config, ConfigError, Given, Machine, Origin, Setting, show};
 use crate::broker::BrokerOptions;
+use crate::coordinator::group::GroupConfig;
+use crate::coordinator::offsets::OffsetLimits;
 use crate::coordinator::topics::{InternalTopic, InternalTopics};
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
@@ -176,9 +178,26 @@ fn options(
             .filter(|every| !every.is_zero()),
         producer_expiration_ms: values.required("producer.id.expiration.ms"),
         metrics_topics_max: values.size("metrics.topics.max"),
+        groups: groups(values),
         internal_topics: internal_topics(values),
         ..BrokerOptions::new(data_dir?)
     })
+}
+
+fn groups(values: &Values<'_>) -> GroupConfig {
+    let number = |name| i32::try_from(values.required(name)).unwrap_or(i32::MAX);
+    GroupConfig {
+        session_min_ms: number("group.min.session.timeout.ms"),
+        session_max_ms: number("group.max.session.timeout.ms"),
+        initial_rebalance_delay_ms: number("group.initial.rebalance.delay.ms"),
+        size_max: values.size("group.max.size"),
+        offsets: OffsetLimits {
+            metadata_max: values.size("offset.metadata.max.bytes"),
+            retention_ms: values.required("offsets.retention.minutes") * MINUTE_MS,
+        },
+        expiry_check: values.millis("offsets.retention.check.interval.ms"),
+        ..GroupConfig::default()
+    }
 }
 
 fn internal_topics(values: &Values<'_>) -> InternalTopics {

@@ -262,6 +262,7 @@ impl<M: Machine + 'static> Runtime<M> {
                         continue;
                     }
                     self.run_due();
+                    self.rt.yield_now().await;
                 }
             }
         }
@@ -279,6 +280,12 @@ impl<M: Machine + 'static> Runtime<M> {
                 self.arm(deadline);
             }
         }
+    }
+
+    /// Lets every machine that serves take a step.
+    pub fn step_all(self: &Rc<Self>, take: impl Fn(&mut M, &Moment, &mut super::EffectsOf<M>)) {
+        let numbers: Vec<i32> = self.hosted.borrow().keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.step(number, &take));
     }
 
     /// Looks at every machine that serves.

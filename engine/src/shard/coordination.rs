@@ -11,10 +11,13 @@ use crate::coordinator::hosted::ReplyTo;
 use crate::coordinator::partitioner::partition_of;
 use crate::coordinator::runtime::Runtime;
 use crate::coordinator::topics::OFFSETS_TOPIC;
+use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::placement::ShardId;
 use hayate_net::error::ErrorCode;
 use hayate_rt::mailbox::{Caller, Inbox};
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A call of class *coordinator*, to the shard that leads the partition in it.
 pub enum CoordinatorCall {
@@ -31,6 +34,8 @@ pub struct Coordination {
     callers: CoordinatorCallers,
     /// Those of groups.
     pub groups: Rc<Runtime<Groups>>,
+    /// The topics of the last view.
+    followed: RefCell<Arc<MetadataImage>>,
 }
 
 /// An answer to come.
@@ -52,7 +57,8 @@ impl<A> Answering<A> {
 impl Coordination {
     /// Of the shard of `owner`.
     pub fn new(owner: Rc<Owner>, callers: CoordinatorCallers, groups: Rc<Runtime<Groups>>) -> Coordination {
-        Coordination { owner, callers, groups }
+        let followed = RefCell::new(Arc::new(MetadataImage::empty("")));
+        Coordination { owner, callers, groups, followed }
     }
 
     /// The partition of an internal topic that coordinates `id`, and its shard.
@@ -70,13 +76,22 @@ impl Coordination {
     ///
     /// # Errors
     /// As [`Coordination::route`].
-    pub async fn ask_group(&self, group: &str, request: GroupRequest) -> Result<Answering<GroupAnswer>, ErrorCode> {
+    pub async fn ask_group(
+        &self,
+        group: &str,
+        request: GroupRequest,
+    ) -> Result<Answering<GroupAnswer>, ErrorCode> {
         let (shard, number) = self.route(&self.owner.view(), OFFSETS_TOPIC, group)?;
         Ok(self.ask_groups_of(shard, number, request).await)
     }
 
     /// Hands a request to the coordinator of one partition.
-    pub async fn ask_groups_of(&self, shard: ShardId, number: i32, request: GroupRequest) -> Answering<GroupAnswer> {
+    pub async fn ask_groups_of(
+        &self,
+        shard: ShardId,
+        number: i32,
+        request: GroupRequest,
+    ) -> Answering<GroupAnswer> {
         let (reply, answer) = flume::bounded(1);
         self.dispatch(shard, CoordinatorCall::Groups(number, request, reply)).await;
         Answering(Some(answer.into_recv_async()))
@@ -86,7 +101,10 @@ impl Coordination {
     pub fn all(&self, topic: &str) -> Vec<(ShardId, i32)> {
         let view = self.owner.view();
         let Some(topic) = view.image.topic(topic) else { return Vec::new() };
-        let led = topic.partitions.keys().filter_map(|number| Some((view.route(topic, *number).ok()?.shard, *number)));
+        let led = topic
+            .partitions
+            .keys()
+            .filter_map(|number| Some((view.route(topic, *number).ok()?.shard, *number)));
         led.collect()
     }
 
@@ -121,5 +139,11 @@ impl Coordination {
     /// Goes by a new view.
     pub fn follow(&self, view: &ClusterView) {
         self.groups.follow(view);
+        let before = self.followed.replace(view.image.clone());
+        let is_gone = |topic: &&Arc<TopicImage>| view.image.topic_by_id(&topic.id).is_none();
+        let gone: Vec<_> = before.topics().filter(is_gone).map(|topic| (topic.name.to_string(), topic.id)).collect();
+        if !gone.is_empty() {
+            self.groups.step_all(|machine, _, effects| machine.topics_deleted(&gone, effects));
+        }
     }
 }

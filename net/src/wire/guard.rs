@@ -47,6 +47,8 @@ pub enum GuardFault {
     NegativeLength,
     /// An unsigned varint of more than 32 bits.
     VarintTooLong,
+    /// A string of more than 32,767 bytes.
+    TextTooLong,
     /// More elements than bytes remain.
     CountTooLarge {
         /// Elements announced.
@@ -73,6 +75,7 @@ impl From<ReadError> for GuardFault {
             ReadError::Truncated => GuardFault::Truncated,
             ReadError::NegativeLength => GuardFault::NegativeLength,
             ReadError::VarintTooLong => GuardFault::VarintTooLong,
+            ReadError::TextTooLong => GuardFault::TextTooLong,
         }
     }
 }
@@ -86,6 +89,7 @@ impl fmt::Display for GuardError {
             GuardFault::Truncated => out.write_str("truncated"),
             GuardFault::NegativeLength => out.write_str("negative length"),
             GuardFault::VarintTooLong => out.write_str("varint of more than 32 bits"),
+            GuardFault::TextTooLong => out.write_str("string of more than 32767 bytes"),
             GuardFault::CountTooLarge { count, remaining } => {
                 write!(out, "{count} elements in {remaining} bytes")
             }

@@ -10,7 +10,12 @@ pub(crate) enum ReadError {
     NegativeLength,
     /// An unsigned varint of more than 32 bits.
     VarintTooLong,
+    /// A string of more bytes than its kind may have.
+    TextTooLong,
 }
+
+/// The most bytes of a string, in any encoding.
+const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 
 /// Reads primitives from the front of a slice.
 #[derive(Debug, Clone)]
@@ -85,10 +90,14 @@ impl<'a> Reader<'a> {
         Ok(value | u32::from(last) << 28)
     }
 
-    /// The length of a string: `i16`, or a varint one above it when `compact`. `None` is null.
+    /// The length of a string: `i16`, or a varint one above it when `compact`, which is no larger either: as Kafka reads it, and as
+    /// records can hold it. `None` is null.
     pub(crate) fn text_length(&mut self, compact: bool) -> Result<Option<usize>, ReadError> {
         if compact {
-            self.compact_length()
+            match self.compact_length()? {
+                Some(length) if length > TEXT_BYTES_MAX => Err(ReadError::TextTooLong),
+                length => Ok(length),
+            }
         } else {
             self.i16().and_then(|length| plain_length(length.into()))
         }
@@ -151,6 +160,13 @@ mod tests {
         assert_eq!(Reader::new(&[0x80, 0, 0, 0]).length(false), Err(ReadError::NegativeLength));
         assert_eq!(Reader::new(&[0]).length(true), Ok(None));
         assert_eq!(Reader::new(&[1]).length(true), Ok(Some(0)));
+    }
+
+    #[test]
+    fn strings_are_no_longer_in_one_encoding_than_in_the_other() {
+        assert_eq!(Reader::new(&[0x80, 0x80, 0x02]).text_length(true), Ok(Some(32_767)));
+        assert_eq!(Reader::new(&[0x81, 0x80, 0x02]).text_length(true), Err(ReadError::TextTooLong));
+        assert_eq!(Reader::new(&[0x81, 0x80, 0x02]).length(true), Ok(Some(32_768)), "bytes and arrays may be");
     }
 
     #[test]

@@ -240,7 +240,10 @@ fn a_commit_without_a_group_makes_one_and_every_group_is_listed_once() {
         let listed = client.ask(5, &ListGroupsRequest::default()).await;
         let mut ids: Vec<_> = listed.groups.iter().map(|group| group.group_id.0.to_string()).collect();
         ids.sort();
-        assert_eq!((checked(listed.error_code), ids), (Ok(()), ["a", "b", "c", "d", "e"].map(String::from).to_vec()));
+        assert_eq!(
+            (checked(listed.error_code), ids),
+            (Ok(()), ["a", "b", "c", "d", "e"].map(String::from).to_vec())
+        );
         assert!(listed.groups.iter().all(|group| group.group_state.as_str() == "Empty"));
         bench.stop(running).await;
     });

@@ -1,0 +1,115 @@
+//! What groups say to requests for their offsets, which are kept apart from them.
+//!
+//! After `OffsetMetadataManager.validateOffsetCommit`, `validateTransactionalOffsetCommit` and `validateOffsetFetch` of Apache Kafka 4.2.
+
+use super::classic::ClassicState;
+use super::{Group, GroupAnswer, GroupRequest, Groups};
+use crate::coordinator::offsets::Verdict;
+use crate::coordinator::{EffectsOf, Moment, Token};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{OffsetCommitRequest, TxnOffsetCommitRequest};
+use uuid::Uuid;
+
+/// First version of OffsetCommit that says that a group is not there (KIP-848).
+const NOT_FOUND_SINCE: i16 = 9;
+
+impl Groups {
+    pub(super) fn handle_offsets(
+        &mut self,
+        moment: &Moment,
+        token: Token,
+        request: GroupRequest,
+        effects: &mut EffectsOf<Groups>,
+    ) {
+        let limits = self.config.offsets;
+        let answer = match request {
+            GroupRequest::OffsetCommit { request, version } => {
+                let verdict = self.may_commit(moment, &request, version, effects);
+                GroupAnswer::OffsetCommit(self.offsets.commit(moment, &request, verdict, &limits, effects))
+            }
+            GroupRequest::TxnOffsetCommit { request } => {
+                let verdict = self.may_commit_in_transaction(moment, &request);
+                GroupAnswer::TxnOffsetCommit(
+                    self.offsets.txn_commit(moment, &request, verdict, &limits, effects),
+                )
+            }
+            GroupRequest::OffsetFetch { request, require_stable, version } => {
+                let known = self.groups.contains_key(request.group_id.as_str());
+                let verdict = if known { Ok(()) } else { Err(ResponseError::GroupIdNotFound) };
+                GroupAnswer::OffsetFetch(self.offsets.fetch(&request, require_stable, verdict, version))
+            }
+            GroupRequest::OffsetDelete { request } => {
+                let Groups { groups, offsets, .. } = self;
+                let (verdict, group) = match groups.get(request.group_id.as_str()) {
+                    Some(Group::Classic(group)) => (group.validate_offset_delete(), Some(group)),
+                    None => (Err(ResponseError::GroupIdNotFound), None),
+                };
+                let subscribed = |topic: &str| {
+                    group
+                        .is_some_and(|group| group.state != ClassicState::Empty && group.is_subscribed(topic))
+                };
+                GroupAnswer::OffsetDelete(offsets.delete(&request, verdict, subscribed, effects))
+            }
+            GroupRequest::Join { .. }
+            | GroupRequest::Sync { .. }
+            | GroupRequest::Heartbeat { .. }
+            | GroupRequest::Leave { .. }
+            | GroupRequest::List { .. }
+            | GroupRequest::Describe { .. }
+            | GroupRequest::Delete { .. } => unreachable!("these are no offsets"),
+        };
+        effects.answer(token, answer);
+    }
+
+    /// A commit is a sign of life, too.
+    fn may_commit(
+        &mut self,
+        moment: &Moment,
+        request: &OffsetCommitRequest,
+        version: i16,
+        effects: &mut EffectsOf<Groups>,
+    ) -> Verdict {
+        let generation = request.generation_id_or_member_epoch;
+        let missing = if version >= NOT_FOUND_SINCE {
+            ResponseError::GroupIdNotFound
+        } else {
+            ResponseError::IllegalGeneration
+        };
+        self.may_be_made(moment, &request.group_id, generation, missing)?;
+        let Some((group, mut step)) = self.classic(&request.group_id, moment, effects) else {
+            return Err(ResponseError::GroupIdNotFound);
+        };
+        let instance = request.group_instance_id.as_deref();
+        group.validate_offset_commit(&request.member_id, instance, generation, false)?;
+        if matches!(group.state, ClassicState::Stable | ClassicState::Preparing { .. }) {
+            group.keep_alive(&request.member_id, &mut step);
+        }
+        Ok(())
+    }
+
+    fn may_commit_in_transaction(&mut self, moment: &Moment, request: &TxnOffsetCommitRequest) -> Verdict {
+        let generation = request.generation_id;
+        self.may_be_made(moment, &request.group_id, generation, ResponseError::IllegalGeneration)?;
+        match self.groups.get(request.group_id.as_str()) {
+            Some(Group::Classic(group)) => {
+                let instance = request.group_instance_id.as_deref();
+                group.validate_offset_commit(&request.member_id, instance, generation, true)
+            }
+            None => Err(ResponseError::GroupIdNotFound),
+        }
+    }
+
+    /// Who uses no membership commits to a group that need not exist.
+    fn may_be_made(&mut self, moment: &Moment, id: &str, generation: i32, missing: ResponseError) -> Verdict {
+        if !self.groups.contains_key(id) && generation >= 0 {
+            return Err(missing);
+        }
+        self.ensure_simple(id, Some(moment.wall_ms));
+        Ok(())
+    }
+
+    /// Topics were deleted, by name and id: what was committed of them goes.
+    pub fn topics_deleted(&mut self, topics: &[(String, Uuid)], effects: &mut EffectsOf<Groups>) {
+        self.offsets.topics_deleted(topics, effects);
+    }
+}

@@ -1,0 +1,1 @@
+//! Scripts of commits, fetches, deletes, transactions and expiry.
