@@ -4,6 +4,8 @@
 //! (`group-coordinator/src/main/resources/common/message/*.json`) and `CoordinatorRecordSerde`: a key or value is its
 //! schema's version as `i16`, then the message; the version of a key is the kind of the record.
 
+pub mod txn;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
