@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod partition;
 pub mod placement;
 pub mod preflight;
+mod primitives;
 pub mod process;
 pub mod purgatory;
 pub mod shard;

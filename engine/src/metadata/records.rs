@@ -14,11 +14,11 @@
 
 mod broker;
 mod cluster;
-mod primitive;
 mod topic;
 
 use bytes::Bytes;
 
+pub use crate::primitives::{DecodeError, EncodeError};
 pub use broker::{
     BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, FenceBrokerRecord, RegisterBrokerRecord,
     RegisterControllerRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
@@ -27,13 +27,12 @@ pub use cluster::{
     AbortTransactionRecord, BeginTransactionRecord, ConfigRecord, FeatureLevelRecord, ProducerIdsRecord,
     ZkMigrationStateRecord,
 };
-pub use primitive::{DecodeError, EncodeError};
 pub use topic::{
     ClearElrRecord, LEADER_UNCHANGED, NO_LEADER, PartitionChangeRecord, PartitionRecord, RemoveTopicRecord,
     TopicRecord,
 };
 
-use primitive::{Reader, Writer};
+use crate::primitives::{Reader, Writer};
 
 /// The only version of the frame in front of a message (`MetadataRecordSerde`).
 const FRAME_VERSION: u32 = 1;

@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::Message;
-use super::primitive::{DecodeError, Reader, Writer};
+use crate::primitives::{DecodeError, Reader, Writer};
 
 /// Where a broker or controller listens (`BrokerEndpoint`, `ControllerEndpoint`).
 #[derive(Clone, Debug, PartialEq, Eq)]

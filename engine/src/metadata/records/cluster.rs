@@ -3,7 +3,7 @@
 //! Fields only, as Kafka's schemas of the same names have them.
 
 use super::Message;
-use super::primitive::{DecodeError, Reader, Writer};
+use crate::primitives::{DecodeError, Reader, Writer};
 
 /// `ConfigRecord` (4): one configuration was set or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]

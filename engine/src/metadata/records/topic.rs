@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::Message;
-use super::primitive::{DecodeError, Reader, Writer};
+use crate::primitives::{DecodeError, Reader, Writer};
 
 /// A partition's leader when it has none.
 pub const NO_LEADER: i32 = -1;

@@ -1,7 +1,8 @@
-//! The primitives of Kafka's flexible encoding (KIP-482): a bounded reader and a writer.
+//! The primitives of what Kafka stores as messages: a bounded reader and a writer of its two encodings.
 //!
-//! Nothing here knows a record. Lengths and counts are checked against the bytes that remain before anything is
-//! allocated; the bytes may come from a peer or a disk, so every fault is an error and none a panic.
+//! The flexible encoding (KIP-482) has lengths as varints and tagged fields; the classic one, of schemas' first versions, has
+//! lengths as integers and no tags. Nothing here knows a record. Lengths and counts are checked against the bytes that remain
+//! before anything is allocated; the bytes may come from a peer or a disk, so every fault is an error and none a panic.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 /// The longest string of Kafka's protocol, in bytes.
 const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
-/// Why bytes are not a metadata record.
+/// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// The bytes end before the record does.
@@ -98,24 +99,41 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
+/// How lengths stand, and whether there are tagged fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lengths as 16 or 32 bits, negative for null; no tagged fields.
+    Classic,
+    /// Lengths as varints of one more, 0 for null; tagged fields end each struct.
+    #[default]
+    Flexible,
+}
+
 /// Reads primitives from the front of a slice.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
+    form: Form,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+    /// Reads the flexible form.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, form: Form::Flexible }
+    }
+
+    /// Reads `form` from here on.
+    pub(crate) fn set_form(&mut self, form: Form) {
+        self.form = form;
     }
 
     /// Takes everything that remains.
-    pub(super) fn rest(&mut self) -> &'a [u8] {
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
 
     /// Fails when bytes remain.
-    pub(super) fn finish(self) -> Result<(), DecodeError> {
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.rest.len())) }
     }
 
@@ -131,35 +149,35 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
-    pub(super) fn bool(&mut self) -> Result<bool, DecodeError> {
+    pub(crate) fn bool(&mut self) -> Result<bool, DecodeError> {
         Ok(self.i8()? != 0)
     }
 
-    pub(super) fn i8(&mut self) -> Result<i8, DecodeError> {
+    pub(crate) fn i8(&mut self) -> Result<i8, DecodeError> {
         Ok(i8::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn i16(&mut self) -> Result<i16, DecodeError> {
+    pub(crate) fn i16(&mut self) -> Result<i16, DecodeError> {
         Ok(i16::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn i32(&mut self) -> Result<i32, DecodeError> {
+    pub(crate) fn i32(&mut self) -> Result<i32, DecodeError> {
         Ok(i32::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, DecodeError> {
+    pub(crate) fn i64(&mut self) -> Result<i64, DecodeError> {
         Ok(i64::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn uuid(&mut self) -> Result<Uuid, DecodeError> {
+    pub(crate) fn uuid(&mut self) -> Result<Uuid, DecodeError> {
         Ok(Uuid::from_bytes(self.array()?))
     }
 
-    pub(super) fn uvarint(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn uvarint(&mut self) -> Result<u32, DecodeError> {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
             let [byte] = self.array()?;
@@ -174,12 +192,38 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Varint)
     }
 
-    pub(super) fn string(&mut self) -> Result<String, DecodeError> {
+    pub(crate) fn string(&mut self) -> Result<String, DecodeError> {
         self.string_or_null()?.ok_or(DecodeError::Null)
     }
 
-    pub(super) fn string_or_null(&mut self) -> Result<Option<String>, DecodeError> {
-        let Some(length) = self.uvarint()?.checked_sub(1) else { return Ok(None) };
+    /// A length or count as the flexible form has it.
+    fn compact_length(&mut self) -> Result<Option<u32>, DecodeError> {
+        Ok(self.uvarint()?.checked_sub(1))
+    }
+
+    /// The length of a string, `None` for null.
+    fn string_length(&mut self) -> Result<Option<u32>, DecodeError> {
+        match self.form {
+            Form::Classic => Ok(u32::try_from(self.i16()?).ok()),
+            Form::Flexible => self.compact_length(),
+        }
+    }
+
+    /// The length of bytes, or how many elements a list has; `None` for null.
+    fn count(&mut self) -> Result<Option<u32>, DecodeError> {
+        match self.form {
+            Form::Classic => Ok(u32::try_from(self.i32()?).ok()),
+            Form::Flexible => self.compact_length(),
+        }
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        let length = self.count()?.ok_or(DecodeError::Null)?;
+        Ok(Bytes::copy_from_slice(self.take(length as usize)?))
+    }
+
+    pub(crate) fn string_or_null(&mut self) -> Result<Option<String>, DecodeError> {
+        let Some(length) = self.string_length()? else { return Ok(None) };
         if length as usize > STRING_BYTES_MAX {
             return Err(DecodeError::Length(length));
         }
@@ -188,13 +232,13 @@ impl<'a> Reader<'a> {
         Ok(Some(text.to_owned()))
     }
 
-    /// A compact array whose elements take at least `element_bytes_min` (1 or more) bytes each; `None` is null.
-    pub(super) fn list_or_null<T>(
+    /// An array whose elements take at least `element_bytes_min` (1 or more) bytes each; `None` is null.
+    pub(crate) fn list_or_null<T>(
         &mut self,
         element_bytes_min: usize,
         mut element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Option<Vec<T>>, DecodeError> {
-        let Some(count) = self.uvarint()?.checked_sub(1) else { return Ok(None) };
+        let Some(count) = self.count()? else { return Ok(None) };
         if count as usize > self.rest.len() / element_bytes_min {
             return Err(DecodeError::Length(count));
         }
@@ -205,7 +249,7 @@ impl<'a> Reader<'a> {
         Ok(Some(elements))
     }
 
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         element_bytes_min: usize,
         element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
@@ -213,23 +257,27 @@ impl<'a> Reader<'a> {
         self.list_or_null(element_bytes_min, element)?.ok_or(DecodeError::Null)
     }
 
-    pub(super) fn i32_list(&mut self) -> Result<Vec<i32>, DecodeError> {
+    pub(crate) fn i32_list(&mut self) -> Result<Vec<i32>, DecodeError> {
         self.list(4, Self::i32)
     }
 
-    pub(super) fn i32_list_or_null(&mut self) -> Result<Option<Vec<i32>>, DecodeError> {
+    pub(crate) fn i32_list_or_null(&mut self) -> Result<Option<Vec<i32>>, DecodeError> {
         self.list_or_null(4, Self::i32)
     }
 
-    pub(super) fn uuid_list(&mut self) -> Result<Vec<Uuid>, DecodeError> {
+    pub(crate) fn uuid_list(&mut self) -> Result<Vec<Uuid>, DecodeError> {
         self.list(16, Self::uuid)
     }
 
-    /// The section of tagged fields: `known` reads the value of a tag it knows and says so; others are skipped.
-    pub(super) fn tags(
+    /// The section of tagged fields, which the classic form has not: `known` reads the value of a tag it knows and says so;
+    /// others are skipped.
+    pub(crate) fn tags(
         &mut self,
         mut known: impl FnMut(u32, &mut Reader<'a>) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
+        if self.form == Form::Classic {
+            return Ok(());
+        }
         let count = self.uvarint()?;
         let mut lowest_next = 0;
         for _ in 0..count {
@@ -248,24 +296,31 @@ impl<'a> Reader<'a> {
     }
 
     /// A section of tagged fields of which none is known.
-    pub(super) fn no_tags(&mut self) -> Result<(), DecodeError> {
+    pub(crate) fn no_tags(&mut self) -> Result<(), DecodeError> {
         self.tags(|_, _| Ok(false))
     }
 }
 
 /// Appends primitives; the first fault is kept and told at the end.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
+    form: Form,
     fault: Option<EncodeError>,
 }
 
 impl Writer {
-    pub(super) fn new() -> Self {
+    /// Writes the flexible form.
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn finish(self) -> Result<Bytes, EncodeError> {
+    /// Writes `form` from here on.
+    pub(crate) fn set_form(&mut self, form: Form) {
+        self.form = form;
+    }
+
+    pub(crate) fn finish(self) -> Result<Bytes, EncodeError> {
         match self.fault {
             None => Ok(Bytes::from(self.bytes)),
             Some(fault) => Err(fault),
@@ -277,45 +332,45 @@ impl Writer {
     }
 
     /// Refuses to drop a field's value: call it where `version` has no `field`, with whether the value is the default.
-    pub(super) fn absent(&mut self, field: &'static str, is_default: bool) {
+    pub(crate) fn absent(&mut self, field: &'static str, is_default: bool) {
         if !is_default {
             self.fail(EncodeError::FieldNotInVersion(field));
         }
     }
 
-    pub(super) fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    pub(super) fn bool(&mut self, value: bool) {
+    pub(crate) fn bool(&mut self, value: bool) {
         self.bytes.push(u8::from(value));
     }
 
-    pub(super) fn i8(&mut self, value: i8) {
+    pub(crate) fn i8(&mut self, value: i8) {
         self.raw(&value.to_be_bytes());
     }
 
-    pub(super) fn i16(&mut self, value: i16) {
+    pub(crate) fn i16(&mut self, value: i16) {
         self.raw(&value.to_be_bytes());
     }
 
-    pub(super) fn u16(&mut self, value: u16) {
+    pub(crate) fn u16(&mut self, value: u16) {
         self.raw(&value.to_be_bytes());
     }
 
-    pub(super) fn i32(&mut self, value: i32) {
+    pub(crate) fn i32(&mut self, value: i32) {
         self.raw(&value.to_be_bytes());
     }
 
-    pub(super) fn i64(&mut self, value: i64) {
+    pub(crate) fn i64(&mut self, value: i64) {
         self.raw(&value.to_be_bytes());
     }
 
-    pub(super) fn uuid(&mut self, value: &Uuid) {
+    pub(crate) fn uuid(&mut self, value: &Uuid) {
         self.raw(value.as_bytes());
     }
 
-    pub(super) fn uvarint(&mut self, mut value: u32) {
+    pub(crate) fn uvarint(&mut self, mut value: u32) {
         while value >= 0x80 {
             self.bytes.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
@@ -323,45 +378,72 @@ impl Writer {
         self.bytes.push(value as u8);
     }
 
-    /// A length or count, one more than it is, as compact strings and arrays have it.
+    /// A length or count as the flexible form has it: one more than it is.
     fn compact_length(&mut self, length: usize) {
         let length = u32::try_from(length).expect("our own lists stay below 2^32 elements");
         self.uvarint(length.checked_add(1).expect("our own lists stay below 2^32 elements"));
     }
 
-    pub(super) fn string(&mut self, value: &str) {
-        if value.len() > STRING_BYTES_MAX {
-            self.fail(EncodeError::StringTooLong(value.len()));
-            return;
+    /// The length of bytes, or how many elements a list has.
+    fn count(&mut self, count: usize) {
+        match self.form {
+            Form::Classic => self.i32(i32::try_from(count).expect("our own lists stay below 2^31 elements")),
+            Form::Flexible => self.compact_length(count),
         }
-        self.compact_length(value.len());
+    }
+
+    pub(crate) fn bytes(&mut self, value: &[u8]) {
+        self.count(value.len());
+        self.raw(value);
+    }
+
+    pub(crate) fn string(&mut self, value: &str) {
+        let Ok(length) = i16::try_from(value.len()) else {
+            return self.fail(EncodeError::StringTooLong(value.len()));
+        };
+        match self.form {
+            Form::Classic => self.i16(length),
+            Form::Flexible => self.compact_length(value.len()),
+        }
         self.raw(value.as_bytes());
     }
 
-    pub(super) fn string_or_null(&mut self, value: Option<&str>) {
-        match value {
-            Some(value) => self.string(value),
-            None => self.uvarint(0),
+    pub(crate) fn string_or_null(&mut self, value: Option<&str>) {
+        match (value, self.form) {
+            (Some(value), _) => self.string(value),
+            (None, Form::Classic) => self.i16(-1),
+            (None, Form::Flexible) => self.uvarint(0),
         }
     }
 
-    pub(super) fn list<T>(&mut self, values: &[T], mut element: impl FnMut(&mut Self, &T)) {
-        self.compact_length(values.len());
+    pub(crate) fn list<T>(&mut self, values: &[T], mut element: impl FnMut(&mut Self, &T)) {
+        self.count(values.len());
         for value in values {
             element(self, value);
         }
     }
 
-    pub(super) fn i32_list(&mut self, values: &[i32]) {
+    pub(crate) fn list_or_null<T>(&mut self, values: Option<&[T]>, element: impl FnMut(&mut Self, &T)) {
+        match (values, self.form) {
+            (Some(values), _) => self.list(values, element),
+            (None, Form::Classic) => self.i32(-1),
+            (None, Form::Flexible) => self.uvarint(0),
+        }
+    }
+
+    pub(crate) fn i32_list(&mut self, values: &[i32]) {
         self.list(values, |w, value| w.i32(*value));
     }
 
-    pub(super) fn uuid_list(&mut self, values: &[Uuid]) {
+    pub(crate) fn uuid_list(&mut self, values: &[Uuid]) {
         self.list(values, Self::uuid);
     }
 
-    /// The section of tagged fields: `fields` adds them in ascending order of tag.
-    pub(super) fn tags(&mut self, fields: impl FnOnce(&mut Tags)) {
+    /// The section of tagged fields, which the classic form has not: `fields` adds them in ascending order of tag.
+    pub(crate) fn tags(&mut self, fields: impl FnOnce(&mut Tags)) {
+        if self.form == Form::Classic {
+            return;
+        }
         let mut tags = Tags::default();
         fields(&mut tags);
         self.uvarint(tags.count);
@@ -372,21 +454,21 @@ impl Writer {
     }
 
     /// An empty section of tagged fields.
-    pub(super) fn no_tags(&mut self) {
-        self.uvarint(0);
+    pub(crate) fn no_tags(&mut self) {
+        self.tags(|_| ());
     }
 }
 
 /// Tagged fields under construction.
 #[derive(Debug, Default)]
-pub(super) struct Tags {
+pub(crate) struct Tags {
     section: Writer,
     count: u32,
 }
 
 impl Tags {
     /// Adds a field when it is `present`: fields that hold their default are left out, as Kafka does.
-    pub(super) fn field(&mut self, tag: u32, present: bool, value: impl FnOnce(&mut Writer)) {
+    pub(crate) fn field(&mut self, tag: u32, present: bool, value: impl FnOnce(&mut Writer)) {
         if !present {
             return;
         }
@@ -402,7 +484,7 @@ impl Tags {
     }
 
     /// Adds a field that is null by default.
-    pub(super) fn option<T: ?Sized>(
+    pub(crate) fn option<T: ?Sized>(
         &mut self,
         tag: u32,
         value: Option<&T>,
