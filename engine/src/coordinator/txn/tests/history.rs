@@ -215,7 +215,7 @@ impl History {
             client.serial += 1;
             client.asked = Some(Sent { client: number, serial: client.serial, number: client.number, ask });
         }
-        let sent = self.clients[number].asked.clone().filter(|sent| is_new || self.prng.chance(1, 3));
+        let sent = self.clients[number].asked.clone().filter(|_| is_new || self.prng.chance(1, 3));
         self.network.extend(sent);
     }
 
