@@ -14,6 +14,7 @@ pub mod partitioner;
 pub mod records;
 pub mod runtime;
 pub mod topics;
+pub mod txn;
 
 use crate::metadata::image::MetadataImage;
 use bytes::Bytes;

@@ -11,6 +11,8 @@ pub use crate::primitives::{DecodeError, EncodeError};
 pub use classic::{GroupMetadataValue, MemberMetadata, OffsetCommitKey, OffsetCommitValue};
 pub use schema::UnknownRecord;
 
+pub mod txn;
+
 use bytes::Bytes;
 use schema::{decode_key, decode_kind, decode_value, encode_key, encode_value, records};
 
