@@ -11,6 +11,7 @@ mod arrange;
 mod inspect;
 mod leave;
 mod settle;
+mod tail;
 mod walk;
 
 pub use leave::{LeaveError, check_settled, forget_ours, leave_for_kafka};

@@ -1,8 +1,17 @@
 //! Leaving our logs as Kafka would have left its own: what it reads before it opens them, from our checkpoint.
 //!
 //! Segments, indexes, snapshots and leader epochs are Kafka's already after a clean stop. Kafka also wants to know how far
-//! each log was flushed, where it begins, and whether the stop was clean.
+//! each log was flushed, where it begins, and whether the stop was clean. Its snapshots hold the last batch of each producer; so that
+//! it knows all that a client may send again, the newest one is taken away, and it looks through the end of the log from an older one on.
+//! What it then loads is decided by `ProducerStateManager.removeStraySnapshots`, `truncateAndReload` and `UnifiedLog.rebuildProducerState`:
+//!
+//! ```text
+//!  kept: snapshots at the begin of a segment, and the newest of the others if it lies behind the last segment's
+//!  gone: those at the log's start or before it, but what follows is read then, which without any snapshot it would not be
+//! ```
 
+use super::arrange::{Arrangement, arrange};
+use super::tail::{Laid, SMALL_BYTES_MAX, TAIL_BYTES_MAX};
 use crate::batch::Offset;
 use crate::checkpoint::{
     CLEAN_SHUTDOWN, CleanShutdown, LOG_START_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
@@ -11,10 +20,12 @@ use crate::checkpoint::{
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::log::LogStart;
-use crate::names::TopicPartition;
-use crate::recovery::UNCLEAN_MARK;
+use crate::names::{FileKind, SegmentFile, TopicPartition};
+use crate::producers::ProducerState;
+use crate::recovery::{DAMAGE_MARK, UNCLEAN_MARK};
 use crate::store::checkpoint::{CHECKPOINT, load};
 use crate::wal::{DONE_SUFFIX, WAL_FOLDER};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -95,6 +106,10 @@ pub async fn leave_for_kafka(
     ] {
         disk.replace_small(data_dir.join(name), offsets.render().as_bytes()).await?;
     }
+    for entry in logs() {
+        leave_producers(disk, &data_dir.join(entry.partition.folder_name()), &entry.start, TAIL_BYTES_MAX)
+            .await?;
+    }
     let wal = data_dir.join(WAL_FOLDER);
     if disk.exists(&wal).await? {
         disk.remove_dir_all(&wal).await?;
@@ -102,6 +117,45 @@ pub async fn leave_for_kafka(
     }
     let marker = CleanShutdown { broker_epoch };
     Ok(disk.replace_small(data_dir.join(CLEAN_SHUTDOWN), marker.render().as_bytes()).await?)
+}
+
+/// Makes a snapshot the newest from which on Kafka sees every batch that a producer may send again, of those in the last `tail_bytes`.
+pub(super) async fn leave_producers(
+    disk: &Disk,
+    folder: &Path,
+    log: &LogStart,
+    tail_bytes: u64,
+) -> Result<(), StorageError> {
+    let Some(producers) = ProducerState::from_full(&log.producers, 0, i64::MAX) else { return Ok(()) };
+    if producers.is_empty() || disk.exists(folder.join(DAMAGE_MARK)).await? {
+        return Ok(());
+    }
+    let Arrangement { segments, snapshots, .. } = arrange(disk, folder, &disk.list(folder).await?).await?;
+    let laid = Laid { disk, folder, segments: &segments, end: log.end };
+    let floor = laid.tail(tail_bytes).await?.offset.max(log.start);
+    let Some(needed) = producers.replay_from(floor) else { return Ok(()) };
+    let Some(at) = snapshot_for(&segments.into_keys().collect(), log.start, needed) else { return Ok(()) };
+    let path = |at| folder.join(SegmentFile::live(at, FileKind::Snapshot).to_string());
+    if !is_snapshot(disk, &path(at)).await? {
+        disk.replace_small(path(at), &producers.as_of(at).encode_snapshot()).await?;
+    }
+    for later in snapshots.into_iter().filter(|snapshot| *snapshot > at) {
+        disk.remove_file(path(later)).await?;
+    }
+    Ok(disk.sync_dir(folder).await?)
+}
+
+/// Where Kafka takes a snapshot from before `needed` for its newest, in a log with these segments. One at the log's start it does not
+/// take, but it reads on from there.
+fn snapshot_for(segments: &BTreeSet<Offset>, start: Offset, needed: Offset) -> Option<Offset> {
+    let (first, last) = (*segments.first()?, *segments.last()?);
+    let at = if needed > last { needed } else { *segments.range(..=needed).next_back()? };
+    Some(if at > start { at } else { first })
+}
+
+async fn is_snapshot(disk: &Disk, path: &Path) -> Result<bool, StorageError> {
+    let bytes = disk.read_small(path, SMALL_BYTES_MAX).await?;
+    Ok(bytes.is_some_and(|bytes| ProducerState::from_snapshot(&bytes, 0, i64::MAX).is_ok()))
 }
 
 /// Removes what we know of the logs in a folder that is Kafka's, or becomes so.

@@ -1,6 +1,8 @@
 //! Folders as Kafka leaves them, on a simulated disk: where their logs are found to end, what is done with them, and that a crash at
 //! any moment of it changes nothing in the end.
 
+mod producers;
+
 use super::*;
 use crate::batch::{BatchBuilder, LeaderEpoch, ProducerId};
 use crate::config::LogConfig;
