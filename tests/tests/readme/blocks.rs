@@ -18,7 +18,7 @@ pub fn blocks(language: &str) -> Vec<String> {
 pub fn commands() -> Vec<Vec<String>> {
     let lines = README.lines().filter_map(|line| line.strip_prefix("    "));
     let lines = lines.filter(|line| !line.starts_with(' ') && !line.contains(" ["));
-    let words = lines.flat_map(|line| pipeline(line));
+    let words = lines.flat_map(pipeline);
     words
         .filter(|words| words.first().is_some_and(|word| word == "hayate"))
         .map(|words| words[1..].to_vec())
