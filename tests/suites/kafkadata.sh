@@ -204,7 +204,8 @@ levels() {
     -e 'transaction.version.*FinalizedVersionLevel: 2'
 }
 start_hayate "$node"
-[ "$(levels)" = 3 ]
+# The tool shows what a broker supports; of these three that is one.
+[ "$(levels)" = 1 ]
 hayate_stop "$node"
 hand_over "$node" export
 start_kafka "$node"
