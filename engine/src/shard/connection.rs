@@ -56,6 +56,9 @@ const WRITE_LOOK_EVERY: Duration = Duration::from_secs(2);
 const FRAME_TIME_CONTENDED: Duration = Duration::from_secs(10);
 /// A piece of a frame that has its time.
 const FRAME_PIECE_BYTES: usize = 1 << 20;
+/// How long, and how much, a peer may still send once this broker has answered what it answers and stops.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 64 << 20;
 /// Longer names or versions of software are forgotten.
 const SOFTWARE_BYTES_MAX: usize = 128;
 /// How often that is looked at while nothing arrives.
@@ -188,6 +191,7 @@ impl Connection {
         if writing.await.is_err() {
             connection.note_end(&End::Panicked);
         }
+        connection.linger().await;
         connection.cut.set(true);
         connection.interrupt();
         shard.connections.remove(number);
@@ -350,6 +354,26 @@ impl Connection {
             count if count.is_multiple_of(REQUESTS_PER_TURN) => self.shard.rt.yield_now().await,
             _ => {}
         }
+    }
+
+    /// When this broker stops, takes what the peer still sends until the peer has closed its side: a socket that is closed with requests
+    /// unread in it is reset, and the last answers may be lost on their way. The peer knows that nothing more comes.
+    async fn linger(&self) {
+        if self.cut.get() || self.cause.get() != Some(CloseCause::Stop) {
+            return;
+        }
+        let mut unread = BytesMut::with_capacity(READ_BYTES_MIN);
+        let draining = async {
+            let mut left = LINGER_BYTES_MAX;
+            while let Ok(count @ 1..) = self.socket.read_into(&mut unread).await
+                && count <= left
+            {
+                left -= count;
+                unread.clear();
+                unread.reserve(READ_BYTES_BUSY);
+            }
+        };
+        let _ = self.shard.rt.timeout(LINGER_TIME_MAX, draining).await;
     }
 
     /// Waits until another request may begin; false when none will.
