@@ -92,8 +92,8 @@ pub struct Rules<'a> {
 /// What can be asked of the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Finalizes features, by name and level: the first records of a new cluster's log.
-    FinalizeFeatures(Vec<(String, i16)>),
+    /// Begins a new cluster's log with these records, which fit each other: levels of features first of all.
+    Bootstrap(Vec<MetadataRecord>),
     /// Changes the levels of features, as a client asks.
     UpdateFeatures(UpdateFeatures),
     /// Creates topics.
@@ -141,8 +141,8 @@ pub enum Command {
 /// The answer to a command, of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Features are finalized.
-    FinalizeFeatures,
+    /// The log has begun.
+    Bootstrap,
     /// Whether all levels were changed.
     UpdateFeatures(Result<(), ApiError>),
     /// What became of each topic.
@@ -230,7 +230,7 @@ impl Controller {
 #[must_use]
 pub fn decide(image: &MetadataImage, command: &Command, rules: &Rules<'_>) -> Decision {
     match command {
-        Command::FinalizeFeatures(features) => features::finalize(image, features),
+        Command::Bootstrap(records) => Decision::atomic(records.clone(), Reply::Bootstrap),
         Command::UpdateFeatures(command) => {
             let (records, reply) = features::update(image, command).unzip_records();
             Decision::atomic(records, Reply::UpdateFeatures(reply))

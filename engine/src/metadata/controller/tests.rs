@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::metadata::image::{ConfigKind, MetadataImage};
-use crate::metadata::records::{BrokerFeature, LEADER_UNCHANGED, PartitionChangeRecord};
+use crate::metadata::records::{BrokerFeature, FeatureLevelRecord, LEADER_UNCHANGED, PartitionChangeRecord};
 
 /// Runs commands and writes down what they give.
 struct Script {
@@ -48,6 +48,11 @@ fn pairs(words: &[&str]) -> Vec<(String, Option<String>)> {
     words.iter().map(pair).collect()
 }
 
+fn feature((name, level): (String, Option<String>)) -> MetadataRecord {
+    let feature_level = level.expect("a level").parse().expect("a number");
+    FeatureLevelRecord { name, feature_level }.into()
+}
+
 fn nodes(list: &str) -> Vec<NodeId> {
     list.split(',').filter(|id| !id.is_empty()).map(|id| id.parse().expect("a node id")).collect()
 }
@@ -68,12 +73,7 @@ impl Script {
         let broker = || words.first().and_then(|id| id.parse().ok()).expect("a broker");
         let told = option(words, "epoch").map(BrokerEpoch);
         match *verb {
-            "features" => Command::FinalizeFeatures(
-                pairs(words)
-                    .into_iter()
-                    .map(|(name, level)| (name, level.expect("a level").parse().expect("a number")))
-                    .collect(),
-            ),
+            "features" => Command::Bootstrap(pairs(words).into_iter().map(feature).collect()),
             "levels" => parse_levels(words),
             "create" => self.parse_create(line.trim_start_matches("create")),
             "grow" => parse_grow(line.trim_start_matches("grow")),
@@ -324,7 +324,7 @@ fn outcome<T: fmt::Display>(result: &Result<T, ApiError>) -> String {
 
 fn answers(reply: &Reply) -> Vec<String> {
     match reply {
-        Reply::FinalizeFeatures => vec![],
+        Reply::Bootstrap => vec![],
         Reply::CreateTopics(results) => results.iter().map(show_created).collect(),
         Reply::DeleteTopics(Err(error)) => vec![error.to_string()],
         Reply::DeleteTopics(Ok(results)) => results.iter().map(show_deleted).collect(),
@@ -464,12 +464,12 @@ fn only_decisions_whose_parts_make_sense_alone_are_cut() {
     let decision = |atomic| Decision {
         records: vec![crate::metadata::records::NoOpRecord.into(); RECORDS_MAX + 1],
         atomic,
-        reply: Reply::FinalizeFeatures,
+        reply: Reply::Bootstrap,
     };
     let lengths = |decision: Decision| decision.entries().map(<[_]>::len).collect::<Vec<_>>();
     assert_eq!(lengths(decision(true)), [RECORDS_MAX + 1]);
     assert_eq!(lengths(decision(false)), [RECORDS_MAX, 1]);
-    assert!(lengths(Decision::atomic(vec![], Reply::FinalizeFeatures)).is_empty());
+    assert!(lengths(Decision::atomic(vec![], Reply::Bootstrap)).is_empty());
 }
 
 #[test]
