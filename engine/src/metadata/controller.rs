@@ -14,6 +14,7 @@ mod delete;
 mod features;
 mod partitions;
 mod placement;
+mod replicas;
 
 use std::fmt;
 
@@ -32,6 +33,7 @@ pub use create::{CreateTopicResult, CreateTopics, CreatedTopic, NewTopic, Partit
 pub use delete::{DeletableTopic, DeleteTopicResult};
 pub use features::{UpdateFeatures, UpgradeType};
 pub use partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
+pub use replicas::{ElectLeaders, ElectedTopic, Election, Reassign, ReassignedTopic};
 
 /// How many producer ids a broker takes at a time (Kafka's `ProducerIdsBlock`).
 pub const PRODUCER_ID_BLOCK_LEN: i64 = 1000;
@@ -100,6 +102,10 @@ pub enum Command {
     DeleteTopics(Vec<DeletableTopic>),
     /// Gives topics more partitions.
     CreatePartitions(CreatePartitions),
+    /// Elects leaders of partitions.
+    ElectLeaders(ElectLeaders),
+    /// Moves replicas of partitions.
+    Reassign(Reassign),
     /// Hands a broker the next block of producer ids.
     AllocateProducerIds {
         /// The broker.
@@ -145,6 +151,10 @@ pub enum Reply {
     DeleteTopics(Result<Vec<DeleteTopicResult>, ApiError>),
     /// What became of each topic.
     CreatePartitions(Vec<CreatePartitionsResult>),
+    /// What became of each topic.
+    ElectLeaders(Vec<ElectedTopic>),
+    /// What became of each topic.
+    Reassign(Vec<ReassignedTopic>),
     /// The first id of a block of [`PRODUCER_ID_BLOCK_LEN`].
     AllocateProducerIds(Result<ProducerId, ApiError>),
     /// What became of each resource.
@@ -228,6 +238,8 @@ pub fn decide(image: &MetadataImage, command: &Command, rules: &Rules<'_>) -> De
         Command::CreateTopics(command) => create::decide(image, command, rules),
         Command::DeleteTopics(topics) => delete::decide(image, topics, rules),
         Command::CreatePartitions(command) => partitions::decide(image, command),
+        Command::ElectLeaders(command) => replicas::elect(image, command),
+        Command::Reassign(command) => replicas::reassign(image, command),
         Command::AllocateProducerIds { broker_id, broker_epoch } => {
             let (records, reply) = allocate_producer_ids(image, *broker_id, *broker_epoch).unzip_records();
             Decision::atomic(records, Reply::AllocateProducerIds(reply))

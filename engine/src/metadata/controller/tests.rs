@@ -77,6 +77,8 @@ impl Script {
             "levels" => parse_levels(words),
             "create" => self.parse_create(line.trim_start_matches("create")),
             "grow" => parse_grow(line.trim_start_matches("grow")),
+            "elect" => parse_elect(words),
+            "reassign" => parse_reassign(words),
             "delete" => Command::DeleteTopics(words.iter().map(|word| deletable(word)).collect()),
             "producer-ids" => {
                 let broker_epoch = told.unwrap_or_else(|| self.epoch(broker()));
@@ -217,6 +219,34 @@ fn parse_grow(line: &str) -> Command {
     Command::CreatePartitions(CreatePartitions { topics, validate_only })
 }
 
+/// `topic:partitions` words behind the kind of election; none for every partition.
+fn parse_elect(words: &[&str]) -> Command {
+    let (kind, words) = words.split_first().expect("a kind of election");
+    let topic = |word: &&str| {
+        let (name, partitions) = word.split_once(':').expect("topic:partitions");
+        (name.to_owned(), nodes(partitions))
+    };
+    let topics = (!words.is_empty()).then(|| words.iter().map(topic).collect());
+    let election = if *kind == "preferred" { Election::Preferred } else { Election::Unclean };
+    Command::ElectLeaders(ElectLeaders { election, topics })
+}
+
+/// `topic:partition=replicas` words; `topic:partition` calls off. `as-many` forbids other counts.
+fn parse_reassign(words: &[&str]) -> Command {
+    let topic = |word: &&str| {
+        let (name, one) = word.split_once(':').expect("topic:partition");
+        let (partition, replicas) = match one.split_once('=') {
+            Some((partition, replicas)) => (partition, Some(nodes(replicas))),
+            None => (one, None),
+        };
+        (name.to_owned(), vec![(partition.parse().expect("a partition"), replicas)])
+    };
+    Command::Reassign(Reassign {
+        may_change_count: !words.contains(&"as-many"),
+        topics: words.iter().filter(|word| **word != "as-many").map(topic).collect(),
+    })
+}
+
 /// `key=value` sets, `key` deletes, `key+=words` appends, `key-=words` subtracts.
 fn change(word: &str) -> ConfigChange {
     let operation = |value: &str| match value {
@@ -305,6 +335,21 @@ fn answers(reply: &Reply) -> Vec<String> {
                 format!("{}: {error}", result.name)
             })
             .collect(),
+        Reply::ElectLeaders(topics) => topics
+            .iter()
+            .map(|(name, partitions)| {
+                let one = |(id, code): &(i32, ResponseError)| format!(" {id}={code:?}");
+                format!("{name}:{}", partitions.iter().map(one).collect::<String>())
+            })
+            .collect(),
+        Reply::Reassign(topics) => topics
+            .iter()
+            .flat_map(|(name, partitions)| partitions.iter().map(move |(id, error)| (name, id, error)))
+            .map(|(name, id, error)| {
+                let error = error.as_ref().map_or_else(|| "ok".to_owned(), ApiError::to_string);
+                format!("{name}-{id}: {error}")
+            })
+            .collect(),
         Reply::AllocateProducerIds(result) => vec![outcome(&result.clone().map(|id| id.0))],
         Reply::AlterConfigs(results) => results
             .iter()
@@ -361,6 +406,11 @@ fn topics_are_deleted_as_kafka_deletes_them() {
 #[test]
 fn topics_grow_as_kafka_grows_them() {
     check(include_str!("scripts/grow.txt"));
+}
+
+#[test]
+fn leaders_and_replicas_stay_where_they_are() {
+    check(include_str!("scripts/replicas.txt"));
 }
 
 #[test]
