@@ -152,7 +152,8 @@ fn a_response_cut_anywhere_is_refused() {
             assert!(cut.is_err() && taken == 0, "{} v{version} cut at {length}", api.name);
         }
         let longer = [&whole[..], &[0]].concat();
-        let refused = guard::check_response(api.key, version, &longer, u64::MAX).expect_err("a byte too many");
+        let refused =
+            guard::check_response(api.key, version, &longer, u64::MAX).expect_err("a byte too many");
         assert_eq!((refused.fault, refused.at), (GuardFault::TrailingBytes, whole.len()));
     }
 }

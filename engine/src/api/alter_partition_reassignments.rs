@@ -3,7 +3,7 @@
 
 use super::topics::topic_name;
 use super::{RequestContext, text};
-use crate::metadata::controller::{ApiError, Command, Reassign, ReassignedTopic, Reply};
+use crate::metadata::controller::{ApiError, Command, Reassign, ReassignedTopic, Reply, WantedTopic};
 use crate::shard::calls::{ControlAnswer, ControlCall};
 use bytes::Bytes;
 use hayate_net::conn::Answer;
@@ -43,7 +43,7 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
 }
 
 /// Everything is copied: names in the request keep its frame alive.
-fn wanted(topic: &ReassignableTopic) -> (String, Vec<(i32, Option<Vec<i32>>)>) {
+fn wanted(topic: &ReassignableTopic) -> WantedTopic {
     let one = |partition: &ReassignablePartition| {
         let replicas = partition.replicas.as_ref();
         let replicas = replicas.map(|replicas| replicas.iter().map(|broker| broker.0).collect());

@@ -33,7 +33,7 @@ pub use create::{CreateTopicResult, CreateTopics, CreatedTopic, NewTopic, Partit
 pub use delete::{DeletableTopic, DeleteTopicResult};
 pub use features::{UpdateFeatures, UpgradeType};
 pub use partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
-pub use replicas::{ElectLeaders, ElectedTopic, Election, Reassign, ReassignedTopic};
+pub use replicas::{ElectLeaders, ElectedTopic, Election, Reassign, ReassignedTopic, WantedTopic};
 
 /// How many producer ids a broker takes at a time (Kafka's `ProducerIdsBlock`).
 pub const PRODUCER_ID_BLOCK_LEN: i64 = 1000;

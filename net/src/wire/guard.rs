@@ -145,7 +145,9 @@ pub fn check_response(
     let message = responses::message(api_key).ok_or(whole_body(GuardFault::UnknownApiKey))?;
     match walk(message, api_version, body, decoded_bytes_limit)? {
         (report, 0) => Ok(report),
-        (_, rest) => Err(GuardError { at: body.len() - rest, field: "body", fault: GuardFault::TrailingBytes }),
+        (_, rest) => {
+            Err(GuardError { at: body.len() - rest, field: "body", fault: GuardFault::TrailingBytes })
+        }
     }
 }
 

@@ -51,8 +51,11 @@ pub struct Reassign {
     /// Whether a partition may get more replicas than it has, or fewer.
     pub may_change_count: bool,
     /// The partitions by topic, each with its replicas to be; `None` calls off what is under way.
-    pub topics: Vec<(String, Vec<(i32, Option<Vec<NodeId>>)>)>,
+    pub topics: Vec<WantedTopic>,
 }
+
+/// The partitions of a topic, by its name, with the replicas that each is to have.
+pub type WantedTopic = (String, Vec<(i32, Option<Vec<NodeId>>)>);
 
 /// What became of the partitions of a topic, by its name.
 pub type ReassignedTopic = (String, Vec<(i32, Option<ApiError>)>);
@@ -102,7 +105,7 @@ fn election(partition: &PartitionImage, which: Election) -> ResponseError {
 }
 
 pub(super) fn reassign(image: &MetadataImage, command: &Reassign) -> Decision {
-    let of_topic = |(name, partitions): &(String, Vec<(i32, Option<Vec<NodeId>>)>)| {
+    let of_topic = |(name, partitions): &WantedTopic| {
         let one = |(id, replicas): &(i32, Option<Vec<NodeId>>)| {
             let judged = match find(image, name, *id) {
                 None => Err(ApiError { code: ResponseError::UnknownTopicOrPartition, message: None }),
