@@ -5,6 +5,7 @@
 //! connection and may end later ([`begin`]).
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alteration;
 mod api_versions;
 mod broker_loggers;
@@ -21,6 +22,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod get_telemetry_subscriptions;
@@ -32,6 +34,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -179,7 +182,10 @@ const ALTER_CONFIGS: i16 = 33;
 const DESCRIBE_LOG_DIRS: i16 = 35;
 const CREATE_PARTITIONS: i16 = 37;
 const DELETE_GROUPS: i16 = 42;
+const ELECT_LEADERS: i16 = 43;
 const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
+const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
 const OFFSET_DELETE: i16 = 47;
 const DESCRIBE_QUORUM: i16 = 55;
 const UPDATE_FEATURES: i16 = 57;
@@ -230,7 +236,10 @@ apis! {
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
     CREATE_PARTITIONS 0..=3 AlterTopic x 40;
     DELETE_GROUPS 0..=2 DeleteGroup x 64;
+    ELECT_LEADERS 0..=2 AlterCluster x 96;
     INCREMENTAL_ALTER_CONFIGS 0..=1 AlterConfigs x 32;
+    ALTER_PARTITION_REASSIGNMENTS 0..=1 AlterCluster x 96;
+    LIST_PARTITION_REASSIGNMENTS 0..=0 DescribeCluster x 64;
     OFFSET_DELETE 0..=0 DeleteGroup x 64;
     DESCRIBE_QUORUM 0..=2 DescribeCluster x 64;
     UPDATE_FEATURES 0..=2 AlterCluster x 48;
@@ -384,7 +393,10 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         CREATE_PARTITIONS => Box::pin(create_partitions::serve(context, body)),
         DELETE_GROUPS => Box::pin(delete_groups::serve(context, body)),
         OFFSET_DELETE => offset_delete::begin(context, body).await?,
+        ELECT_LEADERS => Box::pin(elect_leaders::serve(context, body)),
         INCREMENTAL_ALTER_CONFIGS => Box::pin(incremental_alter_configs::serve(context, body)),
+        ALTER_PARTITION_REASSIGNMENTS => Box::pin(alter_partition_reassignments::serve(context, body)),
+        LIST_PARTITION_REASSIGNMENTS => done(list_partition_reassignments::serve(&context, body)),
         DESCRIBE_QUORUM => Box::pin(describe_quorum::serve(context, body)),
         UPDATE_FEATURES => Box::pin(update_features::serve(context, body)),
         DESCRIBE_CLUSTER => done(describe_cluster::serve(&context, body)),

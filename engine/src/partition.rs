@@ -9,12 +9,14 @@ mod admin;
 mod append;
 pub mod judge;
 mod read;
+pub mod refusal;
 mod settings;
 pub mod topic_config;
 
 pub use admin::{ActiveProducer, DeleteBefore, LogSize};
-pub use append::{AppendFailure, Appending, Durability};
+pub use append::{Appending, Durability};
 pub use read::{FetchFrom, Fetched, Isolation, LookupTime, Probed, TimedOffset};
+pub use refusal::AppendFailure;
 pub use settings::PartitionSettings;
 
 use crate::metrics::TopicCells;

@@ -13,6 +13,7 @@ mod conformance;
 pub mod control;
 pub mod crc;
 pub mod encode;
+pub mod faults;
 pub mod header;
 pub mod lookup;
 pub mod recompress;

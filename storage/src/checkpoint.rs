@@ -33,6 +33,10 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const REPLICATION_CHECKPOINT: &str = "replication-offset-checkpoint";
 /// The first offset of each log.
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
+/// Up to which offset Kafka's cleaner has compacted each log.
+pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
+/// The records that the metadata of a cluster begin with, as `kafka-storage.sh format` wrote them: a snapshot.
+pub const BOOTSTRAP_METADATA: &str = "bootstrap.checkpoint";
 /// The file that ties a data folder to its cluster and node.
 pub const META_PROPERTIES: &str = "meta.properties";
 /// Present after a clean stop, removed at the start.

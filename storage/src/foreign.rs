@@ -1,7 +1,8 @@
 //! Files and folders that neither this broker nor Kafka has put where they are: named once at each start, never touched.
 
 use crate::checkpoint::{
-    CLEAN_SHUTDOWN, LOG_START_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
+    BOOTSTRAP_METADATA, CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES,
+    RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
 };
 use crate::disk::DirEntry;
 use crate::names::{FileName, FolderName};
@@ -18,8 +19,8 @@ const KAFKAS: [&str; 8] = [
     RECOVERY_POINT_CHECKPOINT,
     REPLICATION_CHECKPOINT,
     LOG_START_CHECKPOINT,
-    "cleaner-offset-checkpoint",
-    "bootstrap.checkpoint",
+    CLEANER_CHECKPOINT,
+    BOOTSTRAP_METADATA,
     ".lock",
 ];
 /// In the folder of Kafka's metadata log, which a quorum of ours keeps as well.

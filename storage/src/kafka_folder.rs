@@ -11,9 +11,10 @@ mod arrange;
 mod inspect;
 mod leave;
 mod settle;
+mod tail;
 mod walk;
 
-pub use leave::{LeaveError, check_settled, forget_ours, leave_for_kafka};
+pub use leave::{LeaveError, check_settled, forget_ours, leave_for_kafka, settled_end};
 pub use settle::BegunLog;
 pub use walk::{WalkedLog, walk_log};
 

@@ -20,6 +20,7 @@ pub mod entry;
 mod full;
 pub mod marker;
 pub mod snapshot;
+mod tail;
 
 pub use entry::{BATCHES_KEPT, BatchSpan, NO_EPOCH, ProducerEntry};
 pub use marker::{EndMarker, Outcome};
@@ -175,10 +176,8 @@ impl ProducerState {
     }
 
     fn of(producers: BTreeMap<ProducerId, ProducerEntry>, now_ms: i64, expiration_ms: i64) -> ProducerState {
-        let mut state = ProducerState { producers, ..ProducerState::new(expiration_ms) };
+        let mut state = ProducerState::from_entries(producers, expiration_ms);
         state.expire(now_ms);
-        let open = state.producers.iter().filter_map(|(id, entry)| Some((entry.open_from?, *id)));
-        state.open = open.collect();
         state
     }
 

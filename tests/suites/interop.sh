@@ -15,7 +15,7 @@ trap 'hayate_kill "$work" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 bootstrap=$(hayate_start "$work")
 echo "== produced by every client, read by every client, and Kafka's tools"
-tests/clients/run "$bootstrap" "$size" --state "$work/state"
+tests/clients/run "$bootstrap" "$size" --state "$work/state" --metrics "http://127.0.0.1:$(cat "$work/http")/metrics"
 
 echo "== read again after kill -9"
 hayate_kill "$work"

@@ -28,16 +28,22 @@ new_node() {
 
 # The same with the voters of the quorum in the file, as before KIP-853.
 new_static_node() {
+  format_static_node "$1"
+  start_kafka "$1"
+}
+
+# No broker has been started on it: format_static_node DIR [ARG…], for kafka-storage.sh.
+format_static_node() {
   local dir=$1 http port controller
+  shift
   mkdir -p "$dir/data"
   http=$(free_port) port=$(free_port) controller=$(free_port)
   echo "$http" >"$dir/http"
   echo "$port" >"$dir/port"
   kafka_properties "$dir" "$port" "$controller" "http.listeners=127.0.0.1:$http" log.segment.bytes=1048576 |
     sed "s/^controller.quorum.bootstrap.servers=.*/controller.quorum.voters=1@127.0.0.1:$controller/" >"$dir/server.properties"
-  tool storage format -t "$(uuid22)" -c "$dir/server.properties" >"$dir/format" 2>&1
+  tool storage format -t "$(uuid22)" -c "$dir/server.properties" "$@" >"$dir/format" 2>&1
   echo "127.0.0.1:$port" >"$dir/bootstrap"
-  start_kafka "$dir"
 }
 
 start_kafka() {
@@ -54,6 +60,17 @@ hand_over() {
   local dir=$1
   shift
   "$(hayate_binary)" metadata "$@" --config "$dir/server.properties"
+}
+
+files() {
+  find "$1/data" -type f -not -name .lock -printf '%P %s %T@\n' | sort
+}
+
+# The same, said only: dry_run DIR import|export
+dry_run() {
+  files "$1" >"$work/before"
+  hand_over "$1" "$2" --dry-run
+  files "$1" | diff "$work/before" - >&2 || { echo "a dry run of $2 changed the folder" >&2; exit 1; }
 }
 
 # What a broker says of all topics, without what changes at each start.
@@ -81,10 +98,7 @@ described "$node" >"$work/kafka"
 kafka_broker_stop "$node"
 
 echo "== read here, after a clean stop of Kafka"
-find "$node/data" -type f -printf '%P %s %T@\n' | sort >"$work/before"
-hand_over "$node" import --dry-run
-find "$node/data" -type f -not -name .lock -printf '%P %s %T@\n' | sort | diff "$work/before" - >&2 ||
-  { echo "a dry run changed the folder" >&2; exit 1; }
+dry_run "$node" import
 hand_over "$node" import
 start_hayate "$node"
 described "$node" >"$work/hayate"
@@ -102,6 +116,7 @@ same "$work/kafka" "$work/hayate" "after a Kafka that could not start"
 
 echo "== read by Kafka again, which is left the folder"
 hayate_stop "$node"
+dry_run "$node" export
 hand_over "$node" export
 start_kafka "$node"
 described "$node" >"$work/again"
@@ -113,14 +128,13 @@ echo "== idempotent producers through kill -9 of both, and from one to the other
 node=$work/static
 new_static_node "$node"
 bootstrap=$(cat "$node/bootstrap")
-# One batch in flight: Kafka's snapshots hold the last batch of a producer alone, so after a clean stop it knows no other again.
 spec="seed=11 topic=load partitions=6 records=100000000 without=timestamps"
 echo "create load 6" | tests/clients/driver java "$bootstrap"
 mkfifo "$work/commands"
 tests/clients/driver java "$bootstrap" <"$work/commands" >"$work/acked" &
 driver=$!
 exec 3>"$work/commands"
-echo "load $spec rate=4000 inflight=1" >&3
+echo "load $spec rate=4000 inflight=5" >&3
 
 # Waits until so many acknowledgements have come since the last time.
 progress() {
@@ -180,7 +194,25 @@ grep -c 'the data folder is a Kafka' "$node/broker.log"
 check Hayate
 hayate_stop "$node"
 
+dump=$node
+echo "== formatted for Kafka, first started here: the levels of features are those of the format"
+node=$work/formatted
+format_static_node "$node" --release-version 4.0
+levels() {
+  tool features --bootstrap-server "$(cat "$node/bootstrap")" describe | grep -c \
+    -e 'metadata.version.*FinalizedVersionLevel: 4.0-IV3' -e 'group.version.*FinalizedVersionLevel: 1' \
+    -e 'transaction.version.*FinalizedVersionLevel: 2'
+}
+start_hayate "$node"
+# The tool shows what a broker supports; of these three that is one.
+[ "$(levels)" = 1 ]
+hayate_stop "$node"
+hand_over "$node" export
+start_kafka "$node"
+[ "$(levels)" = 3 ]
+kafka_broker_stop "$node"
+
 echo "== kafka-dump-log over what this broker leaves"
-find "$node/data" -regextype posix-extended -regex '.*/[0-9]{20}\.(log|index|timeindex|snapshot)' -size +0c \
+find "$dump/data" -regextype posix-extended -regex '.*/[0-9]{20}\.(log|index|timeindex|snapshot)' -size +0c \
   -not -path '*-delete/*' -not -path '*/__cluster_metadata-0/*' -print0 | xargs -0 -n 200 tests/lib/kafka.sh dump_log
 echo "each broker reads what the other has written"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What an idle broker costs, as a released build: time until an empty one serves, memory, CPU; what clients cost it that do
-# nothing, or read nothing. Then what keeps a broker from starting, its command line, and what a panic takes with it, on the same build. Both sizes are the same.
+# nothing, or read nothing. Then what keeps a broker from starting, its command line, what a panic takes with it, what
+# hostile peers do to it, and the README's own examples, on the same build. Both sizes are the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 case ${1:-} in
@@ -9,4 +10,4 @@ case ${1:-} in
 esac
 # One test at a time: they measure.
 cargo test --release --locked --package hayate-tests --test start --test memory -- --nocapture --test-threads 1
-cargo test --release --locked --package hayate-tests --test preflight --test cli --test commands --test panics -- --nocapture
+cargo test --release --locked --package hayate-tests --test preflight --test cli --test commands --test panics --test hostile --test readme -- --nocapture

@@ -16,6 +16,8 @@ mod hostile;
 mod limits;
 #[path = "broker_sim/loggers.rs"]
 mod loggers;
+#[path = "broker_sim/replicas.rs"]
+mod replicas;
 #[path = "broker_sim/requests.rs"]
 mod requests;
 #[path = "broker_sim/slow.rs"]

@@ -7,7 +7,7 @@ mod listeners;
 
 use hayate_tests::broker::{Broker, Setup};
 use nix::sys::signal::Signal;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ const STARTS: usize = 5;
 const RESIDENT_BYTES_MAX: f64 = (32 << 20) as f64;
 const RESIDENT_BYTES_MAX_PER_SHARD: f64 = (16 << 20) as f64;
 const IDLE_CPU_MAX: f64 = 0.02;
+/// A request: length, ApiVersions (18) version 0, correlation id, no client id.
+const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 /// How long the idle broker is watched.
 const IDLE_TIME: Duration = Duration::from_secs(4);
 
@@ -79,11 +81,31 @@ fn a_start_tells_that_it_is_ready_and_a_stop_that_it_is_clean() {
 fn stubborn_peer(broker: &Broker) -> TcpStream {
     let mut stream = TcpStream::connect(broker.addresses().kafka).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    // Length, ApiVersions (18) version 0, correlation id, no client id.
-    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
-    let many = request.repeat(1000);
+    let many = API_VERSIONS.repeat(1000);
     while stream.write(&many).is_ok() {}
     stream
+}
+
+#[test]
+fn requests_that_a_stop_leaves_unread_do_not_reset_the_connection() {
+    let mut broker = Broker::start();
+    let mut stream = stubborn_peer(&broker);
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    broker.signal(Signal::SIGTERM);
+    wait_for_log(&mut broker, "stopping: ");
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).unwrap();
+    // A socket that was closed with these, or those before them, unread answers with a reset, which the next write finds.
+    for _ in 0..3 {
+        stream.write_all(&API_VERSIONS).expect("the broker takes what it does not answer");
+    }
+    drop(stream);
+    assert_eq!(broker.wait().code(), Some(0), "{}", broker.log());
+    let mut left = &answers[..];
+    while let Some((length, rest)) = left.split_first_chunk() {
+        left = &rest[u32::from_be_bytes(*length) as usize..];
+    }
+    assert!(left.is_empty() && !answers.is_empty(), "the last answer is whole");
 }
 
 #[test]

@@ -39,8 +39,5 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
 }
 
 fn refused(member_id: StrBytes, code: ErrorCode) -> JoinGroupResponse {
-    JoinGroupResponse::default()
-        .with_member_id(member_id)
-        .with_error_code(code.code())
-        
+    JoinGroupResponse::default().with_member_id(member_id).with_error_code(code.code())
 }

@@ -2,7 +2,8 @@
 //! `acks` asks. After Kafka's `KafkaApis.handleProduceRequest`.
 
 use super::{Later, RequestContext, done, topics};
-use crate::partition::judge::{Judged, is_large, judge, needs_judging};
+use crate::partition::judge::{Verdict, is_large, judge, needs_judging};
+use crate::partition::refusal::{fault_words, summary};
 use crate::partition::{AppendFailure, Durability, PartitionSettings};
 use crate::shard::calls::{Append, AppendPart, AppendedAt, PartitionCall};
 use crate::shard::router::{DispatchedGroups, Grouped, appended};
@@ -13,6 +14,8 @@ use hayate_net::wire::produce::{
     PartitionOutcome, ProduceRequest, ProduceResponse, ProduceTopic, RecordError, TopicOutcome,
     encode_response, parse,
 };
+use hayate_net::wire::topic::TopicRef;
+use hayate_storage::batch::faults::RecordFaults;
 use hayate_storage::mutants::Mutant;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -20,10 +23,13 @@ use std::rc::Rc;
 /// What the lists of the smallest request may take.
 const LISTS_BYTES_MIN: u64 = 4 << 10;
 
+/// What the words on the records at fault of one request may take, beside those on the first of each partition.
+const FAULTS_BYTES_MAX: usize = 64 << 10;
+
 /// Where the outcome of one partition of the request comes from.
 enum Place {
     /// Decided here.
-    Refused(AppendFailure),
+    Refused(ErrorCode),
     /// From the owner.
     Sent,
 }
@@ -71,18 +77,19 @@ async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durabil
             let records = partition.records.take();
             let route = found.and_then(|topic| view.route(topic, partition.index));
             let part = match (route, records) {
-                (Ok(route), Some(records)) => judge_early(context, &records, &settings).await.map(|judged| {
-                    (route.shard, AppendPart { key: route.key, records, judged: judged.map(Box::new) })
-                }),
-                (Ok(_), None) => Err(ErrorCode::InvalidRecord.into()),
-                (Err(code), _) => Err(code.into()),
+                (Ok(route), Some(records)) => {
+                    let verdict = judge_early(context, &records, &settings).await.map(Box::new);
+                    Ok((route.shard, AppendPart { key: route.key, records, verdict }))
+                }
+                (Ok(_), None) => Err(ErrorCode::InvalidRecord),
+                (Err(code), _) => Err(code),
             };
             places.push(match part {
                 Ok((shard, part)) => {
                     groups.push(shard, places.len(), part);
                     Place::Sent
                 }
-                Err(failure) => Place::Refused(failure),
+                Err(code) => Place::Refused(code),
             });
         }
     }
@@ -98,30 +105,31 @@ async fn judge_early(
     context: &RequestContext,
     records: &Bytes,
     settings: &Rc<PartitionSettings>,
-) -> Result<Option<Judged>, AppendFailure> {
+) -> Option<Verdict> {
     let (version, now_ms) = (context.version(), context.shard.rt.wall_ms());
     if !needs_judging(records, settings, version, now_ms) {
-        return Ok(None);
+        return None;
     }
     if !is_large(records, settings) {
-        return judge(records, settings, version, now_ms).map(Some);
+        return Some(judge(records, settings, version, now_ms));
     }
     let (records, settings) = (records.clone(), PartitionSettings::clone(settings));
     let judging = context.shard.rt.compute(move || judge(&records, &settings, version, now_ms));
-    judging.await.unwrap_or_else(|panicked| panic!("judging records: {panicked:?}")).map(Some)
+    Some(judging.await.unwrap_or_else(|panicked| panic!("judging records: {panicked:?}")))
 }
 
 async fn finish(context: RequestContext, sent: Sent) -> Result<Answer, WireError> {
     let mut outcomes = sent.groups.collect(appended).await.into_iter();
     let mut places = sent.places.into_iter();
-    let mut outcome = |index| match (places.next(), outcomes.next().flatten()) {
-        (Some(Place::Refused(failure)), _) => failed_outcome(index, failure),
+    let mut refusals = Refusals { context: &context, room_bytes: FAULTS_BYTES_MAX };
+    let mut outcome = |topic: &TopicRef, index| match (places.next(), outcomes.next().flatten()) {
+        (Some(Place::Refused(code)), _) => PartitionOutcome::failed(index, code),
         (_, Some(Ok(at))) => appended_outcome(index, &at),
-        (_, Some(Err(failure))) => failed_outcome(index, failure),
+        (_, Some(Err(failure))) => refusals.outcome(topic, index, failure),
         (_, None) => unreachable!("every partition was refused or sent"),
     };
     let topics = sent.request.topics.into_iter().map(|topic: ProduceTopic| TopicOutcome {
-        partitions: topic.partitions.iter().map(|partition| outcome(partition.index)).collect(),
+        partitions: topic.partitions.iter().map(|partition| outcome(&topic.topic, partition.index)).collect(),
         topic: topic.topic,
     });
     answer(&context, topics.collect())
@@ -139,12 +147,41 @@ fn appended_outcome(index: i32, at: &AppendedAt) -> PartitionOutcome {
     PartitionOutcome::appended(index, at.base_offset.0, at.log_append_time_ms, at.log_start_offset.0)
 }
 
-fn failed_outcome(index: i32, failure: AppendFailure) -> PartitionOutcome {
-    let at_fault = |batch_index| RecordError { batch_index, message: failure.message.clone() };
-    PartitionOutcome {
-        record_errors: failure.record.map(at_fault).into_iter().collect(),
-        error_message: failure.message,
-        ..PartitionOutcome::failed(index, failure.code)
+/// Telling what was refused.
+struct Refusals<'a> {
+    context: &'a RequestContext,
+    /// What the words on records at fault may still take, beside those on the first of each partition.
+    room_bytes: usize,
+}
+
+impl Refusals<'_> {
+    fn outcome(&mut self, topic: &TopicRef, index: i32, failure: AppendFailure) -> PartitionOutcome {
+        let mut outcome = PartitionOutcome {
+            log_start_offset: failure.log_start_offset.0,
+            error_message: failure.message,
+            ..PartitionOutcome::failed(index, failure.code)
+        };
+        if let Some(faults) = failure.records {
+            let view = self.context.shard.view();
+            let name = topics::find(&view, topic).map_or("", |topic| &topic.name);
+            outcome.error_message = Some(summary(&faults, name, index));
+            outcome.record_errors = self.record_errors(&faults, name, index);
+        }
+        outcome
+    }
+
+    /// The first record at fault, and of the others as many as there is room for.
+    fn record_errors(&mut self, faults: &RecordFaults, topic: &str, partition: i32) -> Vec<RecordError> {
+        let mut errors = Vec::new();
+        for fault in &faults.listed {
+            let message = fault_words(faults, fault, topic, partition);
+            if !errors.is_empty() {
+                let Some(room_bytes) = self.room_bytes.checked_sub(message.len()) else { break };
+                self.room_bytes = room_bytes;
+            }
+            errors.push(RecordError { batch_index: fault.index, message: Some(message) });
+        }
+        errors
     }
 }
 

@@ -7,9 +7,11 @@
 //! it was left, or that was taken over and never used, makes it its own again.
 
 mod leave;
+mod read;
 mod take;
 
 pub use leave::{Quorum as KafkaQuorum, leave};
+pub(super) use read::read_bootstrap;
 pub use take::take_over;
 
 use super::StartError;
@@ -51,6 +53,10 @@ impl Report {
         self.done.iter().for_each(|line| tracing::info!("{line}"));
         self.warnings.iter().for_each(|line| tracing::warn!("{line}"));
     }
+}
+
+fn refused(cause: impl ToString) -> StartError {
+    StartError::Kafka(cause.to_string())
 }
 
 fn metadata_partition() -> TopicPartition {

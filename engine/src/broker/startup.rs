@@ -10,7 +10,7 @@ use crate::metadata::controller::{Command, Registration, Reply};
 use crate::metadata::features::{METADATA_VERSIONS, OF_KAFKA, SUPPORTED};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
 use crate::metadata::quorum::Quorum;
-use crate::metadata::records::{BrokerEndpoint, BrokerFeature};
+use crate::metadata::records::{BrokerEndpoint, BrokerFeature, FeatureLevelRecord, MetadataRecord};
 use crate::placement::{FILE_BYTES_MAX, FILE_NAME, Placement};
 use crate::shard::view::ClusterView;
 use hayate_net::wire::topic::topic_id_to_text;
@@ -48,7 +48,7 @@ pub(super) async fn first_shard(
     let mut service =
         ControllerService::new(rt.clone(), disk.clone(), options.clone(), quorum, log, image, views.clone());
     service.settle().await?;
-    register(rt, &mut service, options, &identity, report.clean).await?;
+    register(rt, disk, &mut service, options, &identity, report.clean).await?;
     acted_on(disk, &options.data_dir).await?;
     set_strays_aside(rt, disk, options, service.image()).await?;
     remove_deleted(rt, disk, options).await?;
@@ -124,14 +124,14 @@ fn log_report(report: &RecoveryReport) {
 /// Registers this incarnation and lets it lead; after an unclean stop that begins new leader epochs.
 async fn register(
     rt: &Rt,
+    disk: &Disk,
     service: &mut ControllerService,
     options: &BrokerOptions,
     identity: &MetaProperties,
     is_clean: bool,
 ) -> Result<(), StartError> {
     if service.image().feature_level(METADATA_VERSION) == 0 {
-        let features = vec![(METADATA_VERSION.to_owned(), METADATA_VERSIONS.1)];
-        service.execute(&[Command::FinalizeFeatures(features)]).await?;
+        service.execute(&[Command::Bootstrap(first_records(disk, options).await?)]).await?;
     }
     let registration = registration(rt, options, identity, is_clean);
     let epoch = match service.execute(&[Command::RegisterBroker(registration)]).await?.pop().flatten() {
@@ -141,6 +141,18 @@ async fn register(
     unfence(service, options, epoch).await?;
     service.set_broker_epoch(epoch);
     Ok(())
+}
+
+/// What the metadata of a new cluster begin with: what the folder was formatted with, if `kafka-storage.sh` has done so.
+async fn first_records(disk: &Disk, options: &BrokerOptions) -> Result<Vec<MetadataRecord>, StartError> {
+    let formatted = kafka::read_bootstrap(disk, &options.data_dir).await?;
+    if formatted.is_empty() {
+        let name = METADATA_VERSION.to_owned();
+        return Ok(vec![FeatureLevelRecord { name, feature_level: METADATA_VERSIONS.1 }.into()]);
+    }
+    let records = formatted.len();
+    tracing::info!(records, "the folder was formatted for Kafka: the metadata begin with what that says");
+    Ok(formatted)
 }
 
 async fn unfence(

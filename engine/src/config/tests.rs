@@ -108,8 +108,8 @@ fn the_file_that_kafka_ships_starts_here() {
     let sockets = config.options.sockets;
     assert_eq!((sockets.send_buffer_bytes, sockets.receive_buffer_bytes), (Some(102_400), Some(102_400)));
     for expected in [
-        "controller.quorum.bootstrap.servers (server.properties, line 4) has no effect: a cluster has one broker",
-        "num.io.threads (server.properties, line 11) has no effect: there are no thread pools",
+        "controller.quorum.bootstrap.servers (server.properties, line 6) has no effect: a cluster has one broker",
+        "num.io.threads (server.properties, line 13) has no effect: there are no thread pools",
         "offsets.topic.replication.factor",
         "the controller's listener CONTROLLER://:9093 is not opened",
     ] {
@@ -117,6 +117,22 @@ fn the_file_that_kafka_ships_starts_here() {
         assert_eq!(said, 1, "{expected}: {:#?}", config.warnings);
     }
     assert_eq!(config.warnings.len(), 10, "{:#?}", config.warnings);
+}
+
+/// Kafka's container images ship the same file but for two lines: the voters in it, and no address of the controller.
+#[test]
+fn the_file_of_kafka_s_images_starts_here() {
+    let shipped = include_str!("kafka_server.properties");
+    let of_images = shipped
+        .replace(
+            "controller.quorum.bootstrap.servers=localhost:9093",
+            "controller.quorum.voters=1@localhost:9093",
+        )
+        .replace(",CONTROLLER://localhost:9093", "");
+    assert_eq!(shipped.lines().zip(of_images.lines()).filter(|(shipped, other)| shipped != other).count(), 2);
+    let (shipped, of_images) = (resolve(shipped), resolve(&of_images));
+    assert_eq!(of_images.options.listeners, shipped.options.listeners);
+    assert_eq!(of_images.warnings.len(), shipped.warnings.len(), "{:#?}", of_images.warnings);
 }
 
 #[test]

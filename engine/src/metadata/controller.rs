@@ -14,6 +14,7 @@ mod delete;
 mod features;
 mod partitions;
 mod placement;
+mod replicas;
 
 use std::fmt;
 
@@ -32,6 +33,7 @@ pub use create::{CreateTopicResult, CreateTopics, CreatedTopic, NewTopic, Partit
 pub use delete::{DeletableTopic, DeleteTopicResult};
 pub use features::{UpdateFeatures, UpgradeType};
 pub use partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
+pub use replicas::{ElectLeaders, ElectedTopic, Election, Reassign, ReassignedTopic, WantedTopic};
 
 /// How many producer ids a broker takes at a time (Kafka's `ProducerIdsBlock`).
 pub const PRODUCER_ID_BLOCK_LEN: i64 = 1000;
@@ -90,8 +92,8 @@ pub struct Rules<'a> {
 /// What can be asked of the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Finalizes features, by name and level: the first records of a new cluster's log.
-    FinalizeFeatures(Vec<(String, i16)>),
+    /// Begins a new cluster's log with these records, which fit each other: levels of features first of all.
+    Bootstrap(Vec<MetadataRecord>),
     /// Changes the levels of features, as a client asks.
     UpdateFeatures(UpdateFeatures),
     /// Creates topics.
@@ -100,6 +102,10 @@ pub enum Command {
     DeleteTopics(Vec<DeletableTopic>),
     /// Gives topics more partitions.
     CreatePartitions(CreatePartitions),
+    /// Elects leaders of partitions.
+    ElectLeaders(ElectLeaders),
+    /// Moves replicas of partitions.
+    Reassign(Reassign),
     /// Hands a broker the next block of producer ids.
     AllocateProducerIds {
         /// The broker.
@@ -135,8 +141,8 @@ pub enum Command {
 /// The answer to a command, of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Features are finalized.
-    FinalizeFeatures,
+    /// The log has begun.
+    Bootstrap,
     /// Whether all levels were changed.
     UpdateFeatures(Result<(), ApiError>),
     /// What became of each topic.
@@ -145,6 +151,10 @@ pub enum Reply {
     DeleteTopics(Result<Vec<DeleteTopicResult>, ApiError>),
     /// What became of each topic.
     CreatePartitions(Vec<CreatePartitionsResult>),
+    /// What became of each topic.
+    ElectLeaders(Vec<ElectedTopic>),
+    /// What became of each topic.
+    Reassign(Vec<ReassignedTopic>),
     /// The first id of a block of [`PRODUCER_ID_BLOCK_LEN`].
     AllocateProducerIds(Result<ProducerId, ApiError>),
     /// What became of each resource.
@@ -220,7 +230,7 @@ impl Controller {
 #[must_use]
 pub fn decide(image: &MetadataImage, command: &Command, rules: &Rules<'_>) -> Decision {
     match command {
-        Command::FinalizeFeatures(features) => features::finalize(image, features),
+        Command::Bootstrap(records) => Decision::atomic(records.clone(), Reply::Bootstrap),
         Command::UpdateFeatures(command) => {
             let (records, reply) = features::update(image, command).unzip_records();
             Decision::atomic(records, Reply::UpdateFeatures(reply))
@@ -228,6 +238,8 @@ pub fn decide(image: &MetadataImage, command: &Command, rules: &Rules<'_>) -> De
         Command::CreateTopics(command) => create::decide(image, command, rules),
         Command::DeleteTopics(topics) => delete::decide(image, topics, rules),
         Command::CreatePartitions(command) => partitions::decide(image, command),
+        Command::ElectLeaders(command) => replicas::elect(image, command),
+        Command::Reassign(command) => replicas::reassign(image, command),
         Command::AllocateProducerIds { broker_id, broker_epoch } => {
             let (records, reply) = allocate_producer_ids(image, *broker_id, *broker_epoch).unzip_records();
             Decision::atomic(records, Reply::AllocateProducerIds(reply))

@@ -11,12 +11,14 @@ pub use survey::Survey;
 
 use super::image::{ApplyError, METADATA_VERSION, MetadataImage, NodeId, PartitionImage, Position, Replay};
 use super::records::{AbortTransactionRecord, DecodeError, MetadataRecord, PartitionChangeRecord};
-use super::snapshot::file::{QuorumRecords, SnapshotError, SnapshotId, decode_with};
+use super::snapshot::file::{QuorumRecords, SnapshotError, SnapshotId, decode_records, decode_with};
+use super::snapshot::from_records;
 use hayate_storage::batch::control::{ControlType, voters_named};
 use hayate_storage::batch::records::{Records, RecordsError, body};
 use hayate_storage::batch::scan::Scanned;
-use hayate_storage::batch::{NO_TIMESTAMP_MS, Offset};
+use hayate_storage::batch::{LeaderEpoch, NO_TIMESTAMP_MS, Offset};
 use std::fmt;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Records of one batch unpack to no more; Kafka's largest batch of metadata has 8 MiB and is not compressed.
@@ -135,6 +137,17 @@ pub struct TakenOver {
     pub elected: usize,
 }
 
+/// The records of a `bootstrap.checkpoint`, which fit each other, and the level of `metadata.version` that they begin with.
+///
+/// # Errors
+/// [`SnapshotError`]: they do not, or these are no bytes of a whole snapshot.
+pub fn bootstrap_records(bytes: &[u8]) -> Result<(Vec<MetadataRecord>, i16), SnapshotError> {
+    let (records, _) = decode_records(bytes, LeaderEpoch(0))?;
+    let before = Position { offset: Offset::NONE, epoch: LeaderEpoch(0) };
+    let image = from_records("", &records, before).map_err(SnapshotError::Apply)?;
+    Ok((records, image.feature_level(METADATA_VERSION)))
+}
+
 impl KafkaMetadata {
     /// Begins with the newest snapshot, or with nothing.
     ///
@@ -208,15 +221,37 @@ impl KafkaMetadata {
         self.replay.skip(at).map_err(|error| ReadError::Apply(at.offset, error))
     }
 
+    /// The image as it stands; `None` while a transaction of metadata is open.
+    pub fn image(&mut self) -> Option<Arc<MetadataImage>> {
+        self.replay.take().map(|(image, _)| image)
+    }
+
+    /// Ends what was left open. Whether no controller has begun the log: it begins with the records that the folder was formatted with.
+    ///
+    /// # Errors
+    /// [`Refusal::Unending`]
+    pub fn is_new(&mut self) -> Result<bool, Refusal> {
+        if self.image().is_none() {
+            let reason = Some("left open at the last stop".to_owned());
+            self.follow(&AbortTransactionRecord { reason }.into())?;
+        }
+        Ok(self.replay.image().feature_level(METADATA_VERSION) == 0)
+    }
+
+    /// Begins the log with these records.
+    ///
+    /// # Errors
+    /// [`Refusal::Unending`]: they do not fit what is there.
+    pub fn bootstrap(&mut self, records: &[MetadataRecord]) -> Result<(), Refusal> {
+        records.iter().try_for_each(|record| self.follow(record))
+    }
+
     /// What `heir` goes on from: see the head of this module.
     ///
     /// # Errors
     /// [`Refusal`]
     pub fn hand_over(mut self, heir: &Heir) -> Result<TakenOver, Refusal> {
-        if self.replay.take().is_none() {
-            let reason = Some("left open at the last stop".to_owned());
-            self.follow(&AbortTransactionRecord { reason }.into())?;
-        }
+        self.is_new()?;
         judge(self.replay.image(), self.voters, heir)?;
         let leaderless = self.leaderless(heir.node_id);
         for record in &leaderless {

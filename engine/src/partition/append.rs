@@ -1,11 +1,12 @@
 //! Appending to a partition what was judged good, and what the producer's `acks` wait for.
 
-use super::judge::{Judged, judge, needs_judging};
+use super::judge::{Verdict, judge, needs_judging};
+use super::refusal::AppendFailure;
 use super::{Partition, PartitionState, code_of};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::validate::validate;
-use hayate_storage::batch::{BatchError, Offset, ProduceRules, ValidBatch};
+use hayate_storage::batch::{Offset, ProduceRules};
 use hayate_storage::log::{Appended, FlushTicket};
 use hayate_storage::mutants::{Mutant, panic_if};
 
@@ -39,7 +40,7 @@ pub struct Appending {
     pub base_offset: Offset,
     /// Offset of the last record.
     pub last_offset: Offset,
-    /// The broker's time if the topic uses log-append time, else −1.
+    /// The broker's time if the topic uses log-append time, else −1. Of a duplicate the original's greatest time.
     pub log_append_time_ms: i64,
     /// First offset of the log.
     pub log_start_offset: Offset,
@@ -64,66 +65,8 @@ impl Appending {
     }
 }
 
-/// Why a batch was not appended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppendFailure {
-    /// What the producer gets to hear.
-    pub code: ErrorCode,
-    /// The same in words, where they say more.
-    pub message: Option<String>,
-    /// The record at fault by its index in the batch, if it is one record's fault.
-    pub record: Option<i32>,
-}
-
-impl From<ErrorCode> for AppendFailure {
-    fn from(code: ErrorCode) -> AppendFailure {
-        AppendFailure { code, message: None, record: None }
-    }
-}
-
-impl From<BatchError> for AppendFailure {
-    fn from(error: BatchError) -> AppendFailure {
-        let record = match error {
-            BatchError::NoKey { index } => Some(index),
-            BatchError::Timestamp { index, .. } => index,
-            _ => None,
-        };
-        AppendFailure { code: code_of(error.code()), message: Some(words(&error)), record }
-    }
-}
-
-/// Less than any message of any format takes.
-const RECORD_OVERHEAD_BYTES: i32 = 14;
-
-/// What is wrong with a batch, for the producer's log. Kafka's wording where its clients show it.
-fn words(error: &BatchError) -> String {
-    match error {
-        BatchError::TooLarge { batch_bytes, max_bytes } => format!(
-            "The record batch size in the append is {batch_bytes} bytes which exceeds the maximum configured value \
-             of {max_bytes}."
-        ),
-        BatchError::Timestamp { timestamp_ms, .. } => {
-            format!(
-                "Timestamp {timestamp_ms} of message is out of range, or the batch claims log append time."
-            )
-        }
-        BatchError::NoKey { .. } => "Compacted topic cannot accept message without key.".to_owned(),
-        BatchError::Crc { stored, computed } => {
-            format!("Record is corrupt (stored crc = {stored}, computed crc = {computed})")
-        }
-        BatchError::Framing(codec) => {
-            format!("{} must be framed in independent blocks: Kafka's clients read no others.", codec.name())
-        }
-        BatchError::UnknownMagic(magic) => format!("Invalid magic found in record: {magic}"),
-        BatchError::BatchLength(length) if *length < RECORD_OVERHEAD_BYTES => {
-            format!("Record size {length} is less than the minimum record overhead ({RECORD_OVERHEAD_BYTES})")
-        }
-        other => format!("Invalid record batch: {other:?}"),
-    }
-}
-
 impl Partition {
-    /// Appends the records of a produce request of `produce_version`, judging them unless they were `judged` before. Does not wait: the
+    /// Appends the records of a produce request of `produce_version`, judging them unless there is a `verdict` on them. Does not wait: the
     /// order of calls is the order of the log. As in Kafka, `min.insync.replicas` asks for no more than there are replicas: this node is
     /// enough.
     ///
@@ -133,7 +76,18 @@ impl Partition {
     pub fn append(
         &self,
         records: &Bytes,
-        judged: Option<&Judged>,
+        verdict: Option<&Verdict>,
+        produce_version: i16,
+        now_ms: i64,
+    ) -> Result<Appending, AppendFailure> {
+        self.try_append(records, verdict, produce_version, now_ms)
+            .map_err(|failure| failure.of_log(self.log.offsets().start))
+    }
+
+    fn try_append(
+        &self,
+        records: &Bytes,
+        verdict: Option<&Verdict>,
         produce_version: i16,
         now_ms: i64,
     ) -> Result<Appending, AppendFailure> {
@@ -144,8 +98,8 @@ impl Partition {
         panic_if(Mutant::PanicInPartition, self.log.partition().topic.as_bytes());
         let settings = self.settings();
         let here;
-        let judged = match judged {
-            Some(judged) => judged,
+        let judged = match verdict {
+            Some(verdict) => verdict.as_ref().map_err(AppendFailure::clone)?,
             None if needs_judging(records, &settings, produce_version, now_ms) => {
                 return Err(ErrorCode::NotLeaderOrFollower.into());
             }
@@ -158,7 +112,7 @@ impl Partition {
             // Not in the name of a transactional id: with one, the whole request is refused.
             return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
         }
-        let appended = self.push(&judged.records, &judged.valid)?;
+        let appended = self.log.append(&judged.records, &judged.valid, self.leader_epoch())?;
         Ok(self.appending(appended, judged.rewritten_bytes))
     }
 
@@ -173,7 +127,7 @@ impl Partition {
         }
         let rules = ProduceRules { batch_bytes_max: usize::MAX, ..ProduceRules::default() };
         let valid = validate(batch, &rules, now_ms)?;
-        let appended = self.push(batch, &valid)?;
+        let appended = self.log.append(batch, &valid, self.leader_epoch())?;
         Ok(self.appending(appended, 0))
     }
 
@@ -189,13 +143,5 @@ impl Partition {
             rewritten_bytes,
             ticket: appended.durable,
         }
-    }
-
-    fn push(&self, records: &[u8], valid: &ValidBatch) -> Result<Appended, AppendFailure> {
-        self.log.append(records, valid, self.leader_epoch()).map_err(|error| AppendFailure {
-            code: code_of(error.code()),
-            message: Some(error.to_string()),
-            record: None,
-        })
     }
 }

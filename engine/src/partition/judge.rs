@@ -2,7 +2,8 @@
 //! their partition: where each record must be looked at, or written anew, the work is as large as the producer made it, and is done
 //! off the shard's thread ([`is_large`]). A panic in it takes the producer's connection, never the process.
 
-use super::{AppendFailure, PartitionSettings};
+use super::PartitionSettings;
+use super::refusal::AppendFailure;
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::compress::Level;
@@ -25,6 +26,9 @@ pub struct Judged {
     pub rewritten_bytes: usize,
 }
 
+/// What came of judging.
+pub type Verdict = Result<Judged, AppendFailure>;
+
 /// Whether the header does not tell all that the settings ask: the batch must be judged before it goes to its partition.
 pub fn needs_judging(
     records: &[u8],
@@ -46,13 +50,10 @@ pub fn is_large(records: &[u8], settings: &PartitionSettings) -> bool {
 ///
 /// # Errors
 /// [`AppendFailure`]: what the producer gets to hear.
-pub fn judge(
-    records: &Bytes,
-    settings: &PartitionSettings,
-    produce_version: i16,
-    now_ms: i64,
-) -> Result<Judged, AppendFailure> {
-    let valid = validate(records, &settings.rules(produce_version), now_ms)?;
+pub fn judge(records: &Bytes, settings: &PartitionSettings, produce_version: i16, now_ms: i64) -> Verdict {
+    let rules = settings.rules(produce_version);
+    let valid = validate(records, &rules, now_ms)
+        .map_err(|error| AppendFailure::of_batch(error, records, &rules, now_ms))?;
     match valid.recompress {
         None => Ok(Judged { records: records.clone(), valid, rewritten_bytes: 0 }),
         Some(codec) => rewrite(records, valid, codec, &settings.log),
@@ -60,12 +61,7 @@ pub fn judge(
 }
 
 /// The batch in the topic's own codec. Its size is judged again, as Kafka does.
-fn rewrite(
-    records: &[u8],
-    valid: ValidBatch,
-    codec: Codec,
-    config: &LogConfig,
-) -> Result<Judged, AppendFailure> {
+fn rewrite(records: &[u8], valid: ValidBatch, codec: Codec, config: &LogConfig) -> Verdict {
     let batch = &records[..valid.header.total_bytes()];
     let cap_bytes = ProduceRules::default().unpacked_bytes_max;
     let rewritten = recompress(batch, codec, level_of(codec, config), cap_bytes)

@@ -5,7 +5,7 @@
 
 use crate::metadata::controller::{Command, Reply};
 use crate::metadata::image::NodeId;
-use crate::partition::judge::Judged;
+use crate::partition::judge::Verdict;
 use crate::partition::{
     ActiveProducer, AppendFailure, DeleteBefore, Durability, FetchFrom, Isolation, LogSize, LookupTime,
     Probed, TimedOffset,
@@ -24,8 +24,8 @@ pub struct AppendPart {
     pub key: PartitionKey,
     /// The batch, as it came.
     pub records: Bytes,
-    /// The verdict on it, where the header alone does not tell.
-    pub judged: Option<Box<Judged>>,
+    /// The verdict on it, where the header alone does not tell. A bad one goes along too: the log that refuses tells where it starts.
+    pub verdict: Option<Box<Verdict>>,
 }
 
 /// What one produce request brings for the partitions of one shard.
@@ -44,7 +44,7 @@ pub struct Append {
 pub struct AppendedAt {
     /// Offset of the first record.
     pub base_offset: Offset,
-    /// The broker's time if the topic uses log-append time, else −1.
+    /// The broker's time if the topic uses log-append time, else −1. Of a duplicate the original's greatest time.
     pub log_append_time_ms: i64,
     /// First offset of the log.
     pub log_start_offset: Offset,

@@ -38,7 +38,12 @@ const REQUESTS_MAX: usize = 64;
 /// Bytes of open requests and unsent answers above which a connection begins nothing new.
 const OPEN_BYTES_MAX: usize = 32 << 20;
 /// Requests that a connection begins before others get their turn.
-const REQUESTS_PER_TURN: u64 = 8;
+const REQUESTS_PER_TURN: usize = 8;
+/// Requests that a connection begins, without having waited for anything, before it rests. The runtime looks at sockets and files only
+/// when no task is left to run, or every 100 ms: two clients that sent without a pause let each write of somebody else wait that long.
+const REQUESTS_PER_REST: usize = 64;
+/// For how long.
+const REST: Duration = Duration::from_millis(1);
 /// Bytes of answers that one write gathers.
 const WRITE_BYTES: usize = 1 << 20;
 /// How long a peer may take to take so much: what it does not read stays in memory.
@@ -51,6 +56,9 @@ const WRITE_LOOK_EVERY: Duration = Duration::from_secs(2);
 const FRAME_TIME_CONTENDED: Duration = Duration::from_secs(10);
 /// A piece of a frame that has its time.
 const FRAME_PIECE_BYTES: usize = 1 << 20;
+/// How long, and how much, a peer may still send once this broker has answered what it answers and stops.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 64 << 20;
 /// Longer names or versions of software are forgotten.
 const SOFTWARE_BYTES_MAX: usize = 128;
 /// How often that is looked at while nothing arrives.
@@ -183,6 +191,7 @@ impl Connection {
         if writing.await.is_err() {
             connection.note_end(&End::Panicked);
         }
+        connection.linger().await;
         connection.cut.set(true);
         connection.interrupt();
         shard.connections.remove(number);
@@ -319,21 +328,52 @@ impl Connection {
 
     async fn read_requests(self: Rc<Self>) -> Result<(), End> {
         let mut received = BytesMut::new();
-        for count in 1u64.. {
-            if !self.wait_for_room().await {
+        let mut in_a_row = 0;
+        loop {
+            let waited = Cell::new(false);
+            if !noting(&waited, self.wait_for_room()).await {
                 return Ok(());
             }
-            let Some((frame, spec, charge)) = self.next_frame(&mut received).await? else { return Ok(()) };
+            let next = noting(&waited, self.next_frame(&mut received)).await?;
+            let Some((frame, spec, charge)) = next else { return Ok(()) };
             if received.is_empty() && frame.len() > READ_BYTES_BUSY {
                 // Else the buffer of the largest frame would stay with the connection.
                 received = BytesMut::new();
             }
             self.begin(frame, spec, charge).await?;
-            if count.is_multiple_of(REQUESTS_PER_TURN) {
-                self.shard.rt.yield_now().await;
-            }
+            in_a_row = if waited.get() { 0 } else { in_a_row + 1 };
+            self.let_others(in_a_row).await;
         }
-        Ok(())
+    }
+
+    /// Gives others their turn when this connection has begun so many requests without waiting for anything.
+    async fn let_others(&self, in_a_row: usize) {
+        match in_a_row {
+            0 => {} // they had it while this one waited
+            count if count.is_multiple_of(REQUESTS_PER_REST) => self.shard.rt.sleep(REST).await,
+            count if count.is_multiple_of(REQUESTS_PER_TURN) => self.shard.rt.yield_now().await,
+            _ => {}
+        }
+    }
+
+    /// When this broker stops, takes what the peer still sends until the peer has closed its side: a socket that is closed with requests
+    /// unread in it is reset, and the last answers may be lost on their way. The peer knows that nothing more comes.
+    async fn linger(&self) {
+        if self.cut.get() || self.cause.get() != Some(CloseCause::Stop) {
+            return;
+        }
+        let mut unread = BytesMut::with_capacity(READ_BYTES_MIN);
+        let draining = async {
+            let mut left = LINGER_BYTES_MAX;
+            while let Ok(count @ 1..) = self.socket.read_into(&mut unread).await
+                && count <= left
+            {
+                left -= count;
+                unread.clear();
+                unread.reserve(READ_BYTES_BUSY);
+            }
+        };
+        let _ = self.shard.rt.timeout(LINGER_TIME_MAX, draining).await;
     }
 
     /// Waits until another request may begin; false when none will.
@@ -642,6 +682,17 @@ struct Ready {
 
 /// What a length prefix says when it is the beginning of a TLS handshake: a record of that kind, of version 3.
 const TLS_HELLO: usize = 0x1603;
+
+/// Drives `future`, and notes when it has to wait.
+async fn noting<F: Future>(waited: &Cell<bool>, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        waited.set(waited.get() || polled.is_pending());
+        polled
+    })
+    .await
+}
 
 /// What kind of breach an error is.
 fn kind_of(error: &WireError) -> ProtocolError {

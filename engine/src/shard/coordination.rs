@@ -141,7 +141,8 @@ impl Coordination {
         self.groups.follow(view);
         let before = self.followed.replace(view.image.clone());
         let is_gone = |topic: &&Arc<TopicImage>| view.image.topic_by_id(&topic.id).is_none();
-        let gone: Vec<_> = before.topics().filter(is_gone).map(|topic| (topic.name.to_string(), topic.id)).collect();
+        let gone: Vec<_> =
+            before.topics().filter(is_gone).map(|topic| (topic.name.to_string(), topic.id)).collect();
         if !gone.is_empty() {
             self.groups.step_all(|machine, _, effects| machine.topics_deleted(&gone, effects));
         }

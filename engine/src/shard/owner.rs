@@ -235,7 +235,7 @@ impl Owner {
             let one = |part: &super::calls::AppendPart| {
                 let partition = self.find(part.key)?;
                 let version = append.produce_version;
-                let appending = partition.append(&part.records, part.judged.as_deref(), version, now_ms)?;
+                let appending = partition.append(&part.records, part.verdict.as_deref(), version, now_ms)?;
                 self.count_appended(&partition, &appending, part.records.len());
                 Ok(appending)
             };

@@ -105,7 +105,7 @@ impl fmt::Display for GuardError {
 
 impl std::error::Error for GuardError {}
 
-/// Checks a request's body. `decoded_bytes_limit` bounds the memory that its decoded form may take.
+/// Checks a request's body. Bytes behind it are nobody's, as in Kafka. `decoded_bytes_limit` bounds the memory that its decoded form may take.
 ///
 /// # Errors
 /// [`GuardError`] for a body that the decoder must not see.
@@ -116,7 +116,7 @@ pub fn check(
     decoded_bytes_limit: u64,
 ) -> Result<GuardReport, GuardError> {
     let message = requests::message(api_key).ok_or(whole_body(GuardFault::UnknownApiKey))?;
-    walk(message, api_version, body, decoded_bytes_limit)
+    walk(message, api_version, body, decoded_bytes_limit).map(|(report, _)| report)
 }
 
 /// The versions of a request kind that can be decoded.
@@ -147,15 +147,21 @@ pub fn check_response(
     decoded_bytes_limit: u64,
 ) -> Result<GuardReport, GuardError> {
     let message = responses::message(api_key).ok_or(whole_body(GuardFault::UnknownApiKey))?;
-    walk(message, api_version, body, decoded_bytes_limit)
+    match walk(message, api_version, body, decoded_bytes_limit)? {
+        (report, 0) => Ok(report),
+        (_, rest) => {
+            Err(GuardError { at: body.len() - rest, field: "body", fault: GuardFault::TrailingBytes })
+        }
+    }
 }
 
+/// What was found, and how many bytes are left behind the last field.
 fn walk(
     message: &'static Message,
     version: i16,
     body: &[u8],
     decoded_bytes_limit: u64,
-) -> Result<GuardReport, GuardError> {
+) -> Result<(GuardReport, usize), GuardError> {
     if version < message.version_min || version > message.version_max {
         return Err(whole_body(GuardFault::UnsupportedVersion));
     }
@@ -168,10 +174,7 @@ fn walk(
         decoded_bytes_limit,
     };
     walk.fields(message.fields)?;
-    if walk.reader.remaining() > 0 {
-        return Err(walk.fault("body", GuardFault::TrailingBytes));
-    }
-    Ok(GuardReport { decoded_bytes_max: walk.decoded_bytes })
+    Ok((GuardReport { decoded_bytes_max: walk.decoded_bytes }, walk.reader.remaining()))
 }
 
 fn whole_body(fault: GuardFault) -> GuardError {

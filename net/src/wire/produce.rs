@@ -55,7 +55,7 @@ pub struct ProducePartition {
     pub records: Option<Bytes>,
 }
 
-/// Parses a request's body. `decoded_bytes_limit` bounds the heap that the parsed form may take besides the frame.
+/// Parses a request's body; bytes behind it are ignored, as in Kafka. `decoded_bytes_limit` bounds the heap that the parsed form may take besides the frame.
 ///
 /// # Errors
 /// [`WireError::Guard`] for a body that breaks its schema, [`WireError::UnsupportedVersion`], and
@@ -72,11 +72,7 @@ pub fn parse(api_version: i16, body: &Bytes, decoded_bytes_limit: u64) -> Result
         decoded_bytes: 0,
         decoded_bytes_limit,
     };
-    let request = parser.request()?;
-    match parser.reader.remaining() {
-        0 => Ok(request),
-        _ => Err(parser.fault("body", GuardFault::TrailingBytes)),
-    }
+    parser.request()
 }
 
 struct Parser<'a> {

@@ -166,7 +166,11 @@ mod tests {
     fn strings_are_no_longer_in_one_encoding_than_in_the_other() {
         assert_eq!(Reader::new(&[0x80, 0x80, 0x02]).text_length(true), Ok(Some(32_767)));
         assert_eq!(Reader::new(&[0x81, 0x80, 0x02]).text_length(true), Err(ReadError::TextTooLong));
-        assert_eq!(Reader::new(&[0x81, 0x80, 0x02]).length(true), Ok(Some(32_768)), "bytes and arrays may be");
+        assert_eq!(
+            Reader::new(&[0x81, 0x80, 0x02]).length(true),
+            Ok(Some(32_768)),
+            "bytes and arrays may be"
+        );
     }
 
     #[test]

@@ -327,7 +327,7 @@ fn check_header_times(header: &BatchHeader, rules: &ProduceRules, now_ms: i64) -
 }
 
 /// Kafka's `validateTimestamp`, its wrapping arithmetic and its leniency towards a producer's log-append time included.
-fn check_time(
+pub(super) fn check_time(
     header: &BatchHeader,
     rules: &ProduceRules,
     timestamp_ms: i64,

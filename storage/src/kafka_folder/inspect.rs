@@ -6,6 +6,7 @@
 //! segments the first bytes are looked at, so that records of an older format than Kafka 4's are found now.
 
 use super::arrange::{Arrangement, Piece, arrange};
+use super::tail::{Laid, Place, SMALL_BYTES_MAX, indexed_batch, read_index};
 use super::walk::{Walk, Walked, Wrong};
 use super::{Content, ExpectedLog, FoundLog, Left};
 use crate::batch::header::HEADER_BYTES;
@@ -16,16 +17,12 @@ use crate::checkpoint::partition_metadata::PARTITION_METADATA_BYTES_MAX;
 use crate::disk::{Disk, File, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
-use crate::index::{OffsetIndex, OffsetPosition, SegmentBounds};
 use crate::log::{Mark, read_epochs};
 use crate::names::{FileKind, PARTITION_METADATA, SegmentFile};
 use crate::producers::ProducerState;
 use crate::wal::format::LogId;
 use hayate_rt::Rt;
 use std::path::{Path, PathBuf};
-
-/// More than any index or producer snapshot that Kafka's settings allow.
-const SMALL_BYTES_MAX: usize = 64 << 20;
 
 /// Looks at one log.
 pub(super) async fn inspect(
@@ -161,26 +158,16 @@ impl<'a> Looking<'a> {
 
     /// Walks from the last batch that the offset index names, if it tells the truth; else from the segment's begin.
     async fn walk_tail(&mut self, base: Offset, piece: &Piece) -> Result<Walked, StorageError> {
-        if let Some(last) = self.last_indexed(base, piece.len_bytes).await? {
-            let file = self.open(piece).await?;
-            let head = file.read_at(u64::from(last.position), HEADER_BYTES).await?;
-            let header = crate::batch::BatchHeader::parse(&head).ok();
-            if let Some(header) = header.filter(|header| header.last_offset() == last.offset) {
-                let walked = self.walk(base, piece, u64::from(last.position), header.base_offset).await?;
-                if walked.wrong.is_none() {
-                    return Ok(walked);
-                }
+        let index = read_index(self.disk, &self.folder, base, piece.len_bytes).await?;
+        if let Some(last) = index.and_then(|index| index.last())
+            && let Some(header) = indexed_batch(&self.open(piece).await?, &last).await?
+        {
+            let walked = self.walk(base, piece, u64::from(last.position), header.base_offset).await?;
+            if walked.wrong.is_none() {
+                return Ok(walked);
             }
         }
         self.walk(base, piece, 0, base).await
-    }
-
-    async fn last_indexed(&self, base: Offset, size: u64) -> Result<Option<OffsetPosition>, StorageError> {
-        let path = self.folder.join(SegmentFile::live(base, FileKind::OffsetIndex).to_string());
-        let bytes = self.disk.read_small(path, SMALL_BYTES_MAX).await?;
-        let bounds = SegmentBounds { base_offset: base, end_offset: Offset::MAX, size_bytes: size };
-        let index = bytes.and_then(|bytes| OffsetIndex::decode(&bytes, &bounds).ok());
-        Ok(index.and_then(|index| index.last()))
     }
 
     async fn open(&self, piece: &Piece) -> Result<File, StorageError> {
@@ -236,29 +223,20 @@ impl<'a> Looking<'a> {
         Ok(())
     }
 
-    /// The producers at the end: from the newest snapshot that can be read, and the batches behind it.
+    /// The producers at the end: from the newest snapshot that can be read and the batches behind it, with those before their last ones
+    /// that the end of the log still has.
     async fn producers(&self, rt: &Rt) -> Result<Vec<u8>, StorageError> {
         if self.damage.is_some() {
             return Ok(Vec::new());
         }
         let (mut state, from) = self.newest_snapshot(rt).await?;
-        let segments = &self.arrangement.segments;
-        let first = segments.keys().rfind(|base| **base <= from).copied().unwrap_or(from);
-        for (base, piece) in segments.range(first..=self.end.segment) {
-            let size = if *base == self.end.segment { self.end.pos } else { piece.len_bytes };
-            if from >= self.end.offset {
-                break;
-            }
-            let file = self.open(piece).await?;
-            let walk = Walk { pos: 0, size, next: *base, checksums: Checksums::Trust };
-            let replay = |_, batch: &crate::batch::scan::Scanned<'_>| {
-                if batch.header.base_offset >= from {
-                    // A batch that no leader writes is the reader's to report.
-                    let _ = state.replay(&batch.header, batch.bytes);
-                }
-            };
-            walk.run(&file, replay).await?;
+        let Looking { disk, folder, end, arrangement: Arrangement { segments, .. }, .. } = self;
+        let laid = Laid { disk, folder, segments, end: *end };
+        if from < end.offset {
+            let segment = segments.keys().rfind(|base| **base <= from).copied().unwrap_or(from);
+            laid.replay(Place { segment, pos: 0, offset: from }, &mut state).await?;
         }
+        laid.recall(&mut state).await?;
         Ok(if state.is_empty() { Vec::new() } else { state.encode_full() })
     }
 

@@ -1,8 +1,11 @@
 //! Folders as Kafka leaves them, on a simulated disk: where their logs are found to end, what is done with them, and that a crash at
 //! any moment of it changes nothing in the end.
 
+mod producers;
+
 use super::*;
 use crate::batch::{BatchBuilder, LeaderEpoch, ProducerId};
+use crate::checkpoint::CLEANER_CHECKPOINT;
 use crate::config::LogConfig;
 use crate::disk::sim::{FaultPlan, SimDisk};
 use crate::log::Log;
@@ -374,6 +377,34 @@ fn a_folder_of_another_topic_of_the_name_is_not_taken() {
 }
 
 #[test]
+fn a_log_that_another_topic_has_the_name_of_now_says_nothing() {
+    run(1, |node| async move {
+        node.write(&Folder::default().segment(0, batches([0, 2])).clean()).await;
+        node.settle().await;
+        let (store, _) = node.open().await;
+        store.close().await.unwrap();
+        let (disk, dir) = (node.disk(), Path::new(DATA_DIR));
+        let mut checkpoint = crate::store::checkpoint::load(&disk, dir).await.unwrap().merged;
+        let partition = expected().partition;
+        let of_t = |entry: &&mut crate::store::checkpoint::Entry| entry.partition == partition;
+        let old = checkpoint.entries.values_mut().find(of_t).unwrap().clone();
+        // Ids before and behind the one that the folder has.
+        for (id, offset) in [([1; 16], 99), ([10; 16], 98)] {
+            let mut gone = old.clone();
+            gone.start.end.offset = Offset(offset);
+            checkpoint.entries.insert(crate::wal::format::LogId { topic_id: id, partition: 0 }, gone);
+        }
+        checkpoint.generation += 1;
+        let path = dir.join(crate::store::checkpoint::CHECKPOINT);
+        disk.replace_small(path, &checkpoint.encode()).await.unwrap();
+        assert_eq!(settled_end(&disk, dir, &partition).await.unwrap(), Some(Offset(4)));
+        leave_for_kafka(&disk, dir, &begun().partition, 1).await.unwrap();
+        let points = offsets(&disk, &dir.join(RECOVERY_POINT_CHECKPOINT)).await.unwrap();
+        assert_eq!(points.offsets, [(partition, Offset(4))].into());
+    });
+}
+
+#[test]
 fn ours_are_left_as_kafka_would_have_left_its_own_and_come_back() {
     run(1, |node| async move {
         node.write(&Folder::default().segment(0, batches([0, 2])).clean()).await;
@@ -385,6 +416,8 @@ fn ours_are_left_as_kafka_would_have_left_its_own_and_come_back() {
         log.advance_start(Offset(2)).await.unwrap();
         store.close().await.unwrap();
         check_settled(&disk, dir).await.unwrap();
+        let cleaned = b"0\n2\nt 0 4\nt 1 7\n";
+        disk.replace_small(dir.join(CLEANER_CHECKPOINT), cleaned).await.unwrap();
         leave_for_kafka(&disk, dir, &begun().partition, 42).await.unwrap();
         forget_ours(&disk, dir).await.unwrap();
         let text = async |name: &str| {
@@ -393,6 +426,7 @@ fn ours_are_left_as_kafka_would_have_left_its_own_and_come_back() {
         assert_eq!(text(RECOVERY_POINT_CHECKPOINT).await, "0\n1\nt 0 4\n");
         assert_eq!(text(crate::checkpoint::REPLICATION_CHECKPOINT).await, "0\n1\nt 0 4\n");
         assert_eq!(text(LOG_START_CHECKPOINT).await, "0\n1\nt 0 2\n");
+        assert_eq!(text(CLEANER_CHECKPOINT).await, "0\n1\nt 0 4\n");
         assert_eq!(text(CLEAN_SHUTDOWN).await, "{\"version\":0,\"brokerEpoch\":42}");
         for entry in disk.list(dir).await.unwrap() {
             assert!(!entry.name.starts_with("hayate."), "{}", entry.name);

@@ -29,7 +29,7 @@ pub struct Appended {
     pub base_offset: Offset,
     /// Offset of its last record.
     pub last_offset: Offset,
-    /// The broker's time if the topic uses log-append time, else −1.
+    /// The broker's time if the topic uses log-append time, else −1. Of a duplicate the original's greatest time.
     pub log_append_time_ms: i64,
     /// First offset of the log.
     pub log_start_offset: Offset,
@@ -125,8 +125,7 @@ impl Log {
             return Err(AppendError::Storage(StorageError::Closed));
         }
         if let Some(duplicate) = state.judge_producer(&batch.header)? {
-            let stamped = append_time(batch) != NO_TIMESTAMP_MS;
-            return Ok(self.duplicate(&state, duplicate, stamped));
+            return Ok(self.duplicate(&state, duplicate));
         }
         let bytes = &records[..batch.header.total_bytes()];
         let max_timestamp_ms =
@@ -150,12 +149,12 @@ impl Log {
         Ok(appended)
     }
 
-    /// `stamped`: the log gives batches its own time, and answers with it.
-    fn duplicate(&self, state: &LogState, original: Original, stamped: bool) -> Appended {
+    /// As in Kafka, its append time is the original's greatest time, whoever gave it.
+    fn duplicate(&self, state: &LogState, original: Original) -> Appended {
         Appended {
             base_offset: original.base_offset,
             last_offset: original.last_offset,
-            log_append_time_ms: if stamped { original.timestamp_ms } else { NO_TIMESTAMP_MS },
+            log_append_time_ms: original.timestamp_ms,
             log_start_offset: state.start,
             duplicate: true,
             durable: FlushTicket::new(self.inner.clone(), state, original.last_offset.next()),

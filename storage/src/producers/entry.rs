@@ -173,6 +173,41 @@ impl ProducerEntry {
         self.kept += 1;
     }
 
+    /// Where the first of the batches from `floor` on begins, if they are several.
+    pub(super) fn several_from(&self, floor: Offset) -> Option<Offset> {
+        let mut from = self.batches().iter().map(BatchSpan::first_offset).filter(|first| *first >= floor);
+        let first = from.next()?;
+        from.next().map(|_| first)
+    }
+
+    /// Without the batches that begin at `at` or behind it; `None` when nothing is left that they do not tell themselves.
+    pub(super) fn as_of(&self, at: Offset) -> Option<ProducerEntry> {
+        let before = self.batches().iter().filter(|batch| batch.first_offset() < at);
+        let open_from = self.open_from.filter(|from| *from < at);
+        let last = before.clone().next_back();
+        if last.is_none() && open_from.is_none() && self.kept > 0 {
+            return None;
+        }
+        let timestamp_ms = last.map_or(self.last_timestamp_ms, |batch| batch.timestamp_ms);
+        let mut entry = ProducerEntry::new(self.epoch, self.coordinator_epoch, timestamp_ms, open_from);
+        before.for_each(|batch| entry.remember(*batch));
+        Some(entry)
+    }
+
+    /// Takes the batches of `seen` in place of its own, if it ends with the same one.
+    pub(super) fn recall(&mut self, seen: &ProducerEntry) {
+        let is_same = self.epoch == seen.epoch && self.last_batch() == seen.last_batch();
+        if is_same && seen.kept > self.kept {
+            (self.batches, self.kept) = (seen.batches, seen.kept);
+        }
+    }
+
+    /// Whether its last batch begins at `floor` or behind it, and there may be more before it than are remembered.
+    pub(super) fn lacks_from(&self, floor: Offset) -> bool {
+        let [first, ..] = self.batches() else { return false };
+        self.kept < BATCHES_KEPT && first.first_sequence() != 0 && first.first_offset() > floor
+    }
+
     pub(super) const fn is_expired(&self, now_ms: i64, expiration_ms: i64) -> bool {
         self.open_from.is_none() && now_ms.saturating_sub(self.last_timestamp_ms) >= expiration_ms
     }

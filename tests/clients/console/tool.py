@@ -4,16 +4,19 @@ Nearly all tools run in one Java process (tests/clients/java/Tools.java), a tent
 its process gets one of its own."""
 
 import collections
+import contextlib
 import functools
 import json
 import os
 import pathlib
 import queue
 import re
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 KAFKA_SH = str(pathlib.Path(__file__).resolve().parents[2] / "lib" / "kafka.sh")
 ANSWER_SECONDS_MAX = 120
@@ -21,13 +24,13 @@ ANSWER_SECONDS_MAX = 120
 ADDRESS_LAST = {"cluster"}
 
 Answer = collections.namedtuple("Answer", "code out err")
-CHECKS = []  # (name, function of a Tools), in the order in which they run
+CHECKS = []  # (name, function of a Tools, whether it reads the broker's page of metrics), in the order in which they run
 
 
-def check(name):
+def check(name, reads_metrics=False):
     """Adds a check: it fails by any exception, whose words say why."""
     def add(function):
-        CHECKS.append((name, function))
+        CHECKS.append((name, function, reads_metrics))
         return function
     return add
 
@@ -35,8 +38,9 @@ def check(name):
 class Tools:
     """Kafka's tools against one broker, and a folder for the files that they read."""
 
-    def __init__(self, bootstrap):
+    def __init__(self, bootstrap, metrics=""):
         self.bootstrap = bootstrap
+        self.metrics = metrics  # the address of the broker's page of metrics, if it has one
         self.folder = tempfile.TemporaryDirectory()
         self.prefix = "console-%d-%d" % (os.getpid(), time.time())
         self.topics = []
@@ -75,6 +79,27 @@ class Tools:
         command = [KAFKA_SH, "tool", name, "--bootstrap-server", self.bootstrap, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=ANSWER_SECONDS_MAX).stdout
 
+    @contextlib.contextmanager
+    def running(self, name, *words):
+        """The tool in a process of its own, which is ended at the end, orderly if it can be."""
+        command = [KAFKA_SH, "tool", name, "--bootstrap-server", self.bootstrap, *words]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(ANSWER_SECONDS_MAX)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def series(self):
+        """What the broker's page of metrics shows: values by name and labels."""
+        with urllib.request.urlopen(self.metrics, timeout=ANSWER_SECONDS_MAX) as page:
+            lines = page.read().decode().splitlines()
+        return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
     def new_topic(self, what, partitions, *words):
         """The name of a fresh topic; the last check deletes it."""
         topic = self.prefix + "-" + what
@@ -87,6 +112,12 @@ class Tools:
         """The path of a file with that content as JSON."""
         path = pathlib.Path(self.folder.name, name)
         path.write_text(json.dumps(content))
+        return str(path)
+
+    def properties(self, name, settings):
+        """The path of a file of these settings, as tools read it."""
+        path = pathlib.Path(self.folder.name, name)
+        path.write_text("".join("%s=%s\n" % item for item in settings.items()))
         return str(path)
 
     def _start(self):

@@ -1,8 +1,8 @@
 """The script: its steps in the order in which they are played. Later ones rest on what earlier ones have made."""
 
-from . import cluster, configs, consume, frames, offsets, operations, partitions, produce, topics
+from . import cluster, configs, consume, frames, offsets, operations, partitions, produce, replicas, topics
 
-PARTS = [cluster, topics, partitions, configs, produce, consume, offsets, operations, frames]
+PARTS = [cluster, topics, partitions, replicas, configs, produce, consume, offsets, operations, frames]
 STEPS = [step for part in PARTS for step in part.STEPS]
 
 NAMES = [step.name for step in STEPS]

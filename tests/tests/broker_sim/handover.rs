@@ -3,9 +3,15 @@
 
 use hayate_engine::broker::StartError;
 use hayate_engine::broker::kafka::{KafkaQuorum, Owner, leave, owner, take_over};
+use hayate_engine::metadata::records::{FeatureLevelRecord, MetadataRecord};
 use hayate_rt::{Queue, Rt};
+use hayate_storage::batch::control::{snapshot_footer_batch, snapshot_header_batch};
+use hayate_storage::batch::{BatchBuilder, LeaderEpoch, Offset};
 use hayate_storage::disk::Disk;
 use hayate_tests::broker_sim::{BROKER, Bench, Client, HOUR, Topic, values};
+use kafka_protocol::messages::ApiVersionsRequest;
+use kafka_protocol::protocol::StrBytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -109,18 +115,20 @@ fn a_folder_goes_to_kafka_and_back_through_crashes_at_any_moment() {
     assert!(owners.0 > 10 && owners.1 > 10, "crashes before and after the step that decides: {owners:?}");
 }
 
-/// All files with their sizes, but for checkpoints of ours, which opening the metadata writes anew.
-async fn files(bench: &Bench) -> Vec<(String, u64)> {
+/// All files with their bytes.
+async fn files(bench: &Bench) -> BTreeMap<String, Vec<u8>> {
     let disk = disk(bench);
-    let mut files = Vec::new();
-    for entry in disk.list(DATA_DIR).await.unwrap() {
-        if entry.is_dir {
-            let inner = disk.list(Path::new(DATA_DIR).join(&entry.name)).await.unwrap();
-            files.extend(
-                inner.into_iter().map(|file| (format!("{}/{}", entry.name, file.name), file.len_bytes)),
-            );
-        } else {
-            files.push((entry.name, entry.len_bytes));
+    let mut files = BTreeMap::new();
+    let mut folders = vec![Path::new(DATA_DIR).to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in disk.list(&folder).await.unwrap() {
+            let path = folder.join(&entry.name);
+            if entry.is_dir {
+                folders.push(path);
+            } else {
+                let bytes = disk.read_small(&path, 1 << 30).await.unwrap().unwrap();
+                files.insert(path.display().to_string(), bytes);
+            }
         }
     }
     files
@@ -134,14 +142,69 @@ fn a_dry_run_changes_nothing() {
         let topic = client.create_topic("kept", 2).await;
         go_on(&mut client, &topic, &mut 0).await;
         bench.stop(running).await;
+        let ours = files(&bench).await;
+        assert!(ours.keys().any(|name| name.starts_with("/data/hayate.checkpoint")), "{:?}", ours.keys());
+        // With nothing that could be written, too.
+        bench.disk.set_capacity(Some(0));
         try_leave(&bench, true).await.unwrap();
+        bench.disk.set_capacity(None);
         assert_eq!(whose(&bench).await, Owner::Hayate);
+        assert!(files(&bench).await == ours, "leaving, as a dry run, has changed a file");
         leave_to_kafka(&bench).await;
-        let before = files(&bench).await;
-        assert!(before.iter().all(|(name, _)| !name.starts_with("hayate.")), "{before:?}");
+        let kafkas = files(&bench).await;
+        assert!(kafkas.keys().all(|name| !name.starts_with("/data/hayate.")), "{:?}", kafkas.keys());
         let taken = take_over(&rt(&bench), &disk(&bench), &bench.options, true).await.unwrap();
         assert!(taken.done.iter().any(|line| line.contains("1 topics with 2 partitions")), "{taken:?}");
-        assert_eq!((taken.warnings, files(&bench).await), (vec![], before));
+        assert_eq!(taken.warnings, Vec::<String>::new());
+        assert!(files(&bench).await == kafkas, "taking over, as a dry run, has changed a file");
+    });
+}
+
+#[test]
+fn a_folder_that_lost_the_end_of_its_metadata_is_not_left() {
+    check(1, |bench| async move {
+        let running = bench.start().await;
+        bench.client().await.create_topic("kept", 2).await;
+        bench.stop(running).await;
+        let log = Path::new("/data/__cluster_metadata-0/00000000000000000000.log");
+        let mut bytes = disk(&bench).read_small(log, 1 << 20).await.unwrap().unwrap();
+        bytes.pop();
+        disk(&bench).replace_small(log, &bytes).await.unwrap();
+        let error = try_leave(&bench, false).await.unwrap_err().to_string();
+        assert!(error.contains("restore the folder"), "{error}");
+        assert_eq!(whose(&bench).await, Owner::Hayate);
+    });
+}
+
+/// What Kafka 4.2's `kafka-storage.sh format --release-version 4.0` writes, but for the time.
+fn formatted(levels: &[(&str, i16)]) -> Vec<u8> {
+    let feature =
+        |(name, level): &(&str, i16)| FeatureLevelRecord { name: (*name).to_owned(), feature_level: *level };
+    let batch = BatchBuilder::new().base_offset(Offset(1)).leader_epoch(LeaderEpoch(0));
+    let values = levels.iter().map(|level| MetadataRecord::from(feature(level)).encode().unwrap());
+    let batch = values.fold(batch, |batch, value| batch.record(1, None, Some(&value))).build();
+    let footer = snapshot_footer_batch(Offset(1 + levels.len() as i64), LeaderEpoch(0), 1);
+    [snapshot_header_batch(LeaderEpoch(0), 1, 0, &[]), batch, footer].concat()
+}
+
+#[test]
+fn a_folder_that_was_formatted_for_kafka_begins_with_what_that_says() {
+    check(1, |bench| async move {
+        let file = Path::new(DATA_DIR).join("bootstrap.checkpoint");
+        disk(&bench).create_dir_all(DATA_DIR).await.unwrap();
+        disk(&bench).replace_small(&file, &formatted(&[("metadata.version", 30)])).await.unwrap();
+        let error = bench.try_start().await.err().expect("refused").to_string();
+        assert!(error.contains("level 30") && error.contains("bootstrap.checkpoint"), "{error}");
+        bench.kill();
+        let levels = [("metadata.version", 25), ("group.version", 1), ("transaction.version", 2)];
+        disk(&bench).replace_small(&file, &formatted(&levels)).await.unwrap();
+        let running = bench.start().await;
+        let software = StrBytes::from_static_str("test");
+        let request = ApiVersionsRequest::default().with_client_software_name(software.clone());
+        let answer = bench.client().await.ask(3, &request.with_client_software_version(software)).await;
+        let finalized = answer.finalized_features.iter().map(|f| (f.name.as_str(), f.max_version_level));
+        assert_eq!(finalized.collect::<BTreeSet<_>>(), BTreeSet::from(levels));
+        bench.stop(running).await;
     });
 }
 

@@ -515,6 +515,7 @@ fn every_version_of_every_kind_is_answered() {
             .await;
             ask_all(&mut client, |version| delete_in(version, &format!("new-{known}"))).await;
             super::admin::ask_every_version(&mut client, &topic).await;
+            super::replicas::ask_every_version(&mut client, &topic).await;
         }
         for resource_type in [2, 4, 8, 77] {
             ask_all(&mut client, |_| incremental_alter_in(resource_type)).await;

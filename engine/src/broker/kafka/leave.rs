@@ -4,12 +4,12 @@
 //! quorum's voters where Kafka keeps them in its log; Kafka's checkpoints and its word of a clean stop; `quorum-state`, from which on
 //! the folder is Kafka's; and last our own files go.
 
-use super::{Owner, QUORUM_STATE, Report, metadata_folder, metadata_partition, owner};
-use crate::broker::metadata_log::{MetadataLog, Opened, START_FILE, STATE_FILE};
+use super::read::read_metadata;
+use super::{Owner, QUORUM_STATE, Report, metadata_folder, metadata_partition, owner, refused};
+use crate::broker::metadata_log::{START_FILE, STATE_FILE};
 use crate::broker::{BrokerOptions, StartError};
-use crate::metadata::image::{MetadataImage, Position, Replay};
+use crate::metadata::image::{MetadataImage, Position};
 use crate::metadata::kafka::Survey;
-use crate::metadata::records::MetadataRecord;
 use crate::metadata::snapshot::file::{QuorumRecords, SnapshotId, encode_with};
 use crate::placement::FILE_NAME as PLACEMENT_FILE;
 use hayate_rt::Rt;
@@ -19,8 +19,8 @@ use hayate_storage::checkpoint::meta_properties::META_PROPERTIES_BYTES_MAX;
 use hayate_storage::checkpoint::uuid_text::uuid_to_text;
 use hayate_storage::checkpoint::{META_PROPERTIES, MetaProperties};
 use hayate_storage::disk::Disk;
-use hayate_storage::kafka_folder::{check_settled, forget_ours, leave_for_kafka};
-use hayate_storage::recovery::recover;
+use hayate_storage::kafka_folder::{check_settled, forget_ours, leave_for_kafka, settled_end};
+use std::sync::Arc;
 
 /// How the Kafka that is to come knows who votes in its quorum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +29,6 @@ pub enum Quorum {
     Static,
     /// By its log; name, host and port of its controllers' listener.
     InLog(String, String, u16),
-}
-
-fn refused(cause: impl ToString) -> StartError {
-    StartError::Kafka(cause.to_string())
 }
 
 /// Leaves the folder to Kafka, unless `dry_run`; says what there is.
@@ -57,7 +53,7 @@ pub async fn leave(
     }
     check_settled(disk, data_dir).await.map_err(refused)?;
     let identity = identity(disk, options).await?;
-    let image = read_image(rt, disk, options, &identity.cluster_id).await?;
+    let image = read_image(disk, options, &identity.cluster_id).await?;
     let broker = image.broker(options.node_id).ok_or_else(|| refused("this broker has never run on it"))?;
     let epoch = broker.epoch.0;
     if !dry_run {
@@ -81,32 +77,22 @@ async fn identity(disk: &Disk, options: &BrokerOptions) -> Result<MetaProperties
     MetaProperties::parse(&bytes).map_err(refused)
 }
 
-/// The image at the end of the metadata log; the log is closed again.
+/// The image at the end of the metadata log, as it lies there.
 async fn read_image(
-    rt: &Rt,
     disk: &Disk,
     options: &BrokerOptions,
     cluster_id: &str,
-) -> Result<MetadataImage, StartError> {
-    recover(rt, disk, &options.data_dir, &mut |_| ()).await?;
-    let Opened { log, loaded, image } = MetadataLog::open(rt, disk, options, cluster_id).await?;
-    let mut replay = Replay::new(image);
-    for entry in &loaded.entries {
-        let at = |number: i64| Position { offset: entry.base_offset.plus(number), epoch: entry.epoch };
-        for (number, value) in (0..).zip(&entry.records) {
-            replay.apply(&MetadataRecord::decode(value)?, at(number))?;
-        }
-        if entry.opens_epoch() {
-            replay.skip(at(0))?;
-        }
+) -> Result<Arc<MetadataImage>, StartError> {
+    let end = settled_end(disk, &options.data_dir, &metadata_partition()).await.map_err(refused)?;
+    let end = end.ok_or_else(|| refused("this broker has never run on it"))?;
+    let (mut metadata, _) = read_metadata(disk, &options.data_dir, cluster_id).await?;
+    if metadata.next() != end {
+        let next = metadata.next();
+        return Err(refused(format!(
+            "its metadata end at offset {next}, and they went on to {end}: restore the folder"
+        )));
     }
-    log.store().close().await?;
-    // What closing wrote beside the merged checkpoint is merged.
-    recover(rt, disk, &options.data_dir, &mut |_| ()).await?;
-    match replay.take() {
-        Some((image, _)) => Ok(MetadataImage::clone(&image)),
-        None => Err(refused("a transaction of metadata is open")),
-    }
+    metadata.image().ok_or_else(|| refused("a transaction of metadata is open"))
 }
 
 fn quorum_records(quorum: &Quorum, identity: &MetaProperties) -> Result<QuorumRecords, StartError> {

@@ -4,31 +4,27 @@
 //! checkpoint is written; then a snapshot of the metadata, in the folder of Kafka's own log and behind its end; raft's state; and last
 //! `quorum-state` goes. Until then Kafka, or another try, begins from what Kafka left.
 
-use super::{Owner, QUORUM_STATE, Report, metadata_folder, metadata_partition, owner};
+use super::read::{read_bootstrap, read_metadata};
+use super::{Owner, QUORUM_STATE, Report, metadata_folder, metadata_partition, owner, refused};
 use crate::broker::metadata_log::{START_FILE, STATE_FILE, TOPIC_ID};
 use crate::broker::progress::ProgressLog;
 use crate::broker::{BrokerOptions, StartError};
 use crate::metadata::features::METADATA_VERSIONS;
 use crate::metadata::image::MetadataImage;
-use crate::metadata::kafka::{Heir, KafkaMetadata, Survey, TakenOver};
+use crate::metadata::kafka::{Heir, Survey, TakenOver};
 use crate::metadata::quorum::{HardState, LogStart};
-use crate::metadata::snapshot::file::{SNAPSHOT_BYTES_MAX, SnapshotId, encode_with};
+use crate::metadata::snapshot::file::{SnapshotId, encode_with};
 use crate::placement::FILE_NAME as PLACEMENT_FILE;
 use hayate_rt::Rt;
 use hayate_storage::checkpoint::meta_properties::META_PROPERTIES_BYTES_MAX;
 use hayate_storage::checkpoint::{META_PROPERTIES, MetaProperties};
 use hayate_storage::disk::Disk;
-use hayate_storage::kafka_folder::{BegunLog, ExpectedLog, FoundLog, Takeover, forget_ours, walk_log};
+use hayate_storage::kafka_folder::{BegunLog, ExpectedLog, FoundLog, Takeover, forget_ours};
 use hayate_storage::names::TopicPartition;
-use std::path::Path;
 use uuid::Uuid;
 
 /// The most partitions of a kind that a report names.
 const NAMED_MAX: usize = 5;
-
-fn refused(cause: impl ToString) -> StartError {
-    StartError::Kafka(cause.to_string())
-}
 
 /// Takes the folder over, unless `dry_run`; says what there was.
 ///
@@ -47,12 +43,15 @@ pub async fn take_over(
         Owner::Nobody => return Err(refused("the folder holds no data of a Kafka node that has run")),
     }
     let identity = identity(disk, options).await?;
-    let (metadata, torn_bytes) = read_metadata(disk, data_dir, &identity.cluster_id).await?;
+    let (mut metadata, torn_bytes) = read_metadata(disk, data_dir, &identity.cluster_id).await?;
     let heir = Heir {
         node_id: options.node_id,
         directory_id: identity.directory_id.map(Uuid::from_bytes),
         versions: METADATA_VERSIONS,
     };
+    if metadata.is_new().map_err(refused)? {
+        metadata.bootstrap(&read_bootstrap(disk, data_dir).await?).map_err(refused)?;
+    }
     let taken = metadata.hand_over(&heir).map_err(refused)?;
     let mut progress = ProgressLog::new(rt);
     let expected = expected_logs(&taken.image);
@@ -73,37 +72,6 @@ async fn identity(disk: &Disk, options: &BrokerOptions) -> Result<MetaProperties
         return Err(refused(format!("it is node {}'s: set node.id={}", identity.node_id, identity.node_id)));
     }
     Ok(identity)
-}
-
-/// The newest snapshot and what the log holds behind it; and how many bytes of an unfinished write the log ends with.
-async fn read_metadata(
-    disk: &Disk,
-    data_dir: &Path,
-    cluster_id: &str,
-) -> Result<(KafkaMetadata, u64), StartError> {
-    let folder = metadata_folder(data_dir);
-    let entries = disk.list(&folder).await?;
-    let newest = entries.iter().filter_map(|entry| SnapshotId::parse(&entry.name)).max();
-    let mut metadata = match newest {
-        None => KafkaMetadata::begin(cluster_id, None),
-        Some(id) => {
-            let bytes = disk.read_small(folder.join(id.to_string()), SNAPSHOT_BYTES_MAX).await?;
-            let bytes = bytes.ok_or_else(|| refused(format!("{id} is gone")))?;
-            KafkaMetadata::begin(cluster_id, Some((id, &bytes)))
-        }
-    }
-    .map_err(|error| refused(format!("its metadata: {error}")))?;
-    let mut failure = None;
-    let walked = walk_log(disk, &folder, metadata.next(), |batch| {
-        if failure.is_none() {
-            failure = metadata.take(batch).err();
-        }
-    });
-    let walked = walked.await?;
-    match failure {
-        Some(error) => Err(refused(format!("its metadata: {error}"))),
-        None => Ok((metadata, walked.torn_bytes)),
-    }
 }
 
 fn expected_logs(image: &MetadataImage) -> Vec<ExpectedLog> {

@@ -128,11 +128,12 @@ fn join(group: &str, member: &str, instance: Option<&str>, fresh: u128) -> Group
 
 /// The SyncGroup of a member: a leader gives each its place in the list.
 fn sync(group: &str, instance: Option<&str>, joined: &JoinGroupResponse) -> GroupRequest {
-    let assign = |(at, member): (usize, &kafka_protocol::messages::join_group_response::JoinGroupResponseMember)| {
-        SyncGroupRequestAssignment::default()
-            .with_member_id(member.member_id.clone())
-            .with_assignment(Bytes::copy_from_slice(&[at as u8]))
-    };
+    let assign =
+        |(at, member): (usize, &kafka_protocol::messages::join_group_response::JoinGroupResponseMember)| {
+            SyncGroupRequestAssignment::default()
+                .with_member_id(member.member_id.clone())
+                .with_assignment(Bytes::copy_from_slice(&[at as u8]))
+        };
     let request = SyncGroupRequest::default()
         .with_group_id(group_id(group))
         .with_generation_id(joined.generation_id)

@@ -59,7 +59,12 @@ impl Timers {
     /// Takes the next alarm that is due at `now`, with its group, of those `set_by` then: one that rings sets no other that rings in
     /// the same step, or a step might not end.
     pub(super) fn pop(&mut self, now: MonoTime, set_by: u64) -> Option<(Rc<str>, Alarm)> {
-        let due = self.due.keys().take_while(|handle| handle.0 <= now).find(|handle| handle.1 <= set_by).copied()?;
+        let due = self
+            .due
+            .keys()
+            .take_while(|handle| handle.0 <= now)
+            .find(|handle| handle.1 <= set_by)
+            .copied()?;
         self.due.remove(&due)
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use kafka_protocol::ResponseError;
 
-use super::{ApiError, Decision, Outcome, Reply};
+use super::{ApiError, Outcome};
 use crate::metadata::features::{KRAFT_VERSION, is_known, loses_metadata, supported_levels};
 use crate::metadata::image::{METADATA_VERSION, MetadataImage};
 use crate::metadata::records::FeatureLevelRecord;
@@ -45,13 +45,6 @@ pub struct UpdateFeatures {
     pub updates: BTreeMap<String, (i16, UpgradeType)>,
     /// Whether to say only what would become of it.
     pub validate_only: bool,
-}
-
-/// Sets levels without asking: the first records of a new cluster's log.
-pub(super) fn finalize(image: &MetadataImage, features: &[(String, i16)]) -> Decision {
-    let changed = features.iter().filter(|(name, level)| image.feature_level(name) != *level);
-    let records = changed.map(|(name, level)| record(name, *level).into()).collect();
-    Decision::atomic(records, Reply::FinalizeFeatures)
 }
 
 pub(super) fn update(image: &MetadataImage, command: &UpdateFeatures) -> Outcome<()> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::metadata::image::{ConfigKind, MetadataImage};
-use crate::metadata::records::{BrokerFeature, LEADER_UNCHANGED, PartitionChangeRecord};
+use crate::metadata::records::{BrokerFeature, FeatureLevelRecord, LEADER_UNCHANGED, PartitionChangeRecord};
 
 /// Runs commands and writes down what they give.
 struct Script {
@@ -48,6 +48,11 @@ fn pairs(words: &[&str]) -> Vec<(String, Option<String>)> {
     words.iter().map(pair).collect()
 }
 
+fn feature((name, level): (String, Option<String>)) -> MetadataRecord {
+    let feature_level = level.expect("a level").parse().expect("a number");
+    FeatureLevelRecord { name, feature_level }.into()
+}
+
 fn nodes(list: &str) -> Vec<NodeId> {
     list.split(',').filter(|id| !id.is_empty()).map(|id| id.parse().expect("a node id")).collect()
 }
@@ -68,15 +73,12 @@ impl Script {
         let broker = || words.first().and_then(|id| id.parse().ok()).expect("a broker");
         let told = option(words, "epoch").map(BrokerEpoch);
         match *verb {
-            "features" => Command::FinalizeFeatures(
-                pairs(words)
-                    .into_iter()
-                    .map(|(name, level)| (name, level.expect("a level").parse().expect("a number")))
-                    .collect(),
-            ),
+            "features" => Command::Bootstrap(pairs(words).into_iter().map(feature).collect()),
             "levels" => parse_levels(words),
             "create" => self.parse_create(line.trim_start_matches("create")),
             "grow" => parse_grow(line.trim_start_matches("grow")),
+            "elect" => parse_elect(words),
+            "reassign" => parse_reassign(words),
             "delete" => Command::DeleteTopics(words.iter().map(|word| deletable(word)).collect()),
             "producer-ids" => {
                 let broker_epoch = told.unwrap_or_else(|| self.epoch(broker()));
@@ -217,6 +219,34 @@ fn parse_grow(line: &str) -> Command {
     Command::CreatePartitions(CreatePartitions { topics, validate_only })
 }
 
+/// `topic:partitions` words behind the kind of election; none for every partition.
+fn parse_elect(words: &[&str]) -> Command {
+    let (kind, words) = words.split_first().expect("a kind of election");
+    let topic = |word: &&str| {
+        let (name, partitions) = word.split_once(':').expect("topic:partitions");
+        (name.to_owned(), nodes(partitions))
+    };
+    let topics = (!words.is_empty()).then(|| words.iter().map(topic).collect());
+    let election = if *kind == "preferred" { Election::Preferred } else { Election::Unclean };
+    Command::ElectLeaders(ElectLeaders { election, topics })
+}
+
+/// `topic:partition=replicas` words; `topic:partition` calls off. `as-many` forbids other counts.
+fn parse_reassign(words: &[&str]) -> Command {
+    let topic = |word: &&str| {
+        let (name, one) = word.split_once(':').expect("topic:partition");
+        let (partition, replicas) = match one.split_once('=') {
+            Some((partition, replicas)) => (partition, Some(nodes(replicas))),
+            None => (one, None),
+        };
+        (name.to_owned(), vec![(partition.parse().expect("a partition"), replicas)])
+    };
+    Command::Reassign(Reassign {
+        may_change_count: !words.contains(&"as-many"),
+        topics: words.iter().filter(|word| **word != "as-many").map(topic).collect(),
+    })
+}
+
 /// `key=value` sets, `key` deletes, `key+=words` appends, `key-=words` subtracts.
 fn change(word: &str) -> ConfigChange {
     let operation = |value: &str| match value {
@@ -294,7 +324,7 @@ fn outcome<T: fmt::Display>(result: &Result<T, ApiError>) -> String {
 
 fn answers(reply: &Reply) -> Vec<String> {
     match reply {
-        Reply::FinalizeFeatures => vec![],
+        Reply::Bootstrap => vec![],
         Reply::CreateTopics(results) => results.iter().map(show_created).collect(),
         Reply::DeleteTopics(Err(error)) => vec![error.to_string()],
         Reply::DeleteTopics(Ok(results)) => results.iter().map(show_deleted).collect(),
@@ -303,6 +333,21 @@ fn answers(reply: &Reply) -> Vec<String> {
             .map(|result| {
                 let error = result.error.as_ref().map_or_else(|| "ok".to_owned(), ApiError::to_string);
                 format!("{}: {error}", result.name)
+            })
+            .collect(),
+        Reply::ElectLeaders(topics) => topics
+            .iter()
+            .map(|(name, partitions)| {
+                let one = |(id, code): &(i32, ResponseError)| format!(" {id}={code:?}");
+                format!("{name}:{}", partitions.iter().map(one).collect::<String>())
+            })
+            .collect(),
+        Reply::Reassign(topics) => topics
+            .iter()
+            .flat_map(|(name, partitions)| partitions.iter().map(move |(id, error)| (name, id, error)))
+            .map(|(name, id, error)| {
+                let error = error.as_ref().map_or_else(|| "ok".to_owned(), ApiError::to_string);
+                format!("{name}-{id}: {error}")
             })
             .collect(),
         Reply::AllocateProducerIds(result) => vec![outcome(&result.clone().map(|id| id.0))],
@@ -364,6 +409,11 @@ fn topics_grow_as_kafka_grows_them() {
 }
 
 #[test]
+fn leaders_and_replicas_stay_where_they_are() {
+    check(include_str!("scripts/replicas.txt"));
+}
+
+#[test]
 fn brokers_come_and_go() {
     check(include_str!("scripts/brokers.txt"));
 }
@@ -414,12 +464,12 @@ fn only_decisions_whose_parts_make_sense_alone_are_cut() {
     let decision = |atomic| Decision {
         records: vec![crate::metadata::records::NoOpRecord.into(); RECORDS_MAX + 1],
         atomic,
-        reply: Reply::FinalizeFeatures,
+        reply: Reply::Bootstrap,
     };
     let lengths = |decision: Decision| decision.entries().map(<[_]>::len).collect::<Vec<_>>();
     assert_eq!(lengths(decision(true)), [RECORDS_MAX + 1]);
     assert_eq!(lengths(decision(false)), [RECORDS_MAX, 1]);
-    assert!(lengths(Decision::atomic(vec![], Reply::FinalizeFeatures)).is_empty());
+    assert!(lengths(Decision::atomic(vec![], Reply::Bootstrap)).is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::metadata::image::{ConfigResource, DIRECTORY_UNASSIGNED};
 use crate::metadata::records::arbitrary::seeded;
 use crate::metadata::records::*;
 use crate::metadata::snapshot::file;
-use hayate_storage::batch::control::leader_change_batch;
+use hayate_storage::batch::control::{leader_change_batch, snapshot_footer_batch, snapshot_header_batch};
 use hayate_storage::batch::scan::Checksums;
 use hayate_storage::batch::{BatchBuilder, BatchScan, LeaderEpoch};
 use proptest::collection::vec;
@@ -112,6 +112,42 @@ fn a_transaction_that_was_left_open_never_happened() {
     let ended = [open, vec![EndTransactionRecord {}.into()]].concat();
     let taken = read_log(&[base(), ended]).unwrap().hand_over(&heir()).unwrap();
     assert_eq!(taken.image.topic_count(), 2);
+}
+
+/// The bytes of a `bootstrap.checkpoint` with these records, as Kafka's `BatchFileWriter` writes them.
+fn bootstrap_file(records: &[MetadataRecord]) -> Vec<u8> {
+    let batch = BatchBuilder::new().base_offset(Offset(1)).leader_epoch(LeaderEpoch(0));
+    let values = records.iter().map(|record| record.encode().unwrap());
+    let batch = values.fold(batch, |batch, value| batch.record(NOW_MS, None, Some(&value))).build();
+    let header = snapshot_header_batch(LeaderEpoch(0), NOW_MS, 0, &[]);
+    let footer = snapshot_footer_batch(Offset(1 + records.len() as i64), LeaderEpoch(0), NOW_MS);
+    [header, batch, footer].concat()
+}
+
+#[test]
+fn a_log_that_no_controller_has_begun_begins_as_it_was_formatted() {
+    let formatted = vec![feature(METADATA_VERSION, 25), feature("group.version", 1)];
+    let bytes = bootstrap_file(&formatted);
+    assert_eq!(bootstrap_records(&bytes), Ok((formatted, 25)));
+    let begun = vec![BeginTransactionRecord { name: None }.into(), feature(METADATA_VERSION, 29)];
+    // Nothing yet; a leader; a leader that was stopped in the middle of it.
+    let nothing = || read(KafkaMetadata::begin("cluster", None).unwrap(), &[]);
+    for (metadata, offset) in [(nothing(), 1), (read_log(&[]), 2), (read_log(&[begun]), 5)] {
+        let mut metadata = metadata.unwrap();
+        assert_eq!(metadata.is_new(), Ok(true));
+        metadata.bootstrap(&bootstrap_records(&bytes).unwrap().0).unwrap();
+        let taken = metadata.hand_over(&heir()).unwrap();
+        let levels = [METADATA_VERSION, "group.version"].map(|name| taken.image.feature_level(name));
+        assert_eq!((levels, taken.image.position().offset), ([25, 1], Offset(offset)));
+    }
+    assert_eq!(read_log(&[base()]).unwrap().is_new(), Ok(false));
+    for at in 0..bytes.len() {
+        assert!(bootstrap_records(&bytes[..at]).is_err(), "cut at {at}");
+    }
+    assert!(
+        bootstrap_records(&bootstrap_file(&[partition(0).into()])).is_err(),
+        "of a topic that there is not"
+    );
 }
 
 #[test]

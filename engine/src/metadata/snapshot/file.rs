@@ -204,13 +204,26 @@ pub fn decode_with(
     bytes: &[u8],
     position: Position,
 ) -> Result<(MetadataImage, QuorumRecords), SnapshotError> {
+    let (records, quorum) = decode_records(bytes, position.epoch)?;
+    let image = from_records(cluster_id, &records, position).map_err(SnapshotError::Apply)?;
+    Ok((image, quorum))
+}
+
+/// The records in the bytes of a snapshot of that epoch, with what control records said of the quorum.
+///
+/// # Errors
+/// As [`decode`], but for records that do not fit each other.
+pub fn decode_records(
+    bytes: &[u8],
+    epoch: LeaderEpoch,
+) -> Result<(Vec<MetadataRecord>, QuorumRecords), SnapshotError> {
     let (mut part, mut next) = (Part::Header, Offset::ZERO);
     let (mut records, mut quorum) = (Vec::new(), QuorumRecords::default());
     let mut scan = BatchScan::new(bytes, Checksums::Verify);
     for batch in scan.by_ref() {
         // Neither is covered by the checksum.
         let header = &batch.header;
-        if header.base_offset != next || header.partition_leader_epoch != position.epoch {
+        if header.base_offset != next || header.partition_leader_epoch != epoch {
             return Err(SnapshotError::Order(header.base_offset));
         }
         next = header.next_offset();
@@ -225,8 +238,7 @@ pub fn decode_with(
     if part != Part::End {
         return Err(SnapshotError::Unfinished);
     }
-    let image = from_records(cluster_id, &records, position).map_err(SnapshotError::Apply)?;
-    Ok((image, quorum))
+    Ok((records, quorum))
 }
 
 /// What comes next in a snapshot.

@@ -60,7 +60,15 @@ impl Story {
             5..=8 => self.sync(number),
             9..=10 => self.beat(number),
             11 => self.leave(number),
-            12 => self.clients[number] = Client { joined: None, joining: None, syncing: None, member: String::new(), ..self.clients[number].clone() },
+            12 => {
+                self.clients[number] = Client {
+                    joined: None,
+                    joining: None,
+                    syncing: None,
+                    member: String::new(),
+                    ..self.clients[number].clone()
+                }
+            }
             13 if random.below(8) == 0 => self.crash(),
             _ => self.world.pass(Duration::from_millis(random.below(4_000))),
         }
@@ -71,7 +79,8 @@ impl Story {
     fn join(&mut self, number: usize) {
         self.fresh += 1;
         let client = self.clients[number].clone();
-        let token = self.ask("join", join(client.group, &client.member, client.instance.as_deref(), self.fresh));
+        let token =
+            self.ask("join", join(client.group, &client.member, client.instance.as_deref(), self.fresh));
         self.clients[number].joining = Some(token);
         self.clients[number].syncing = None;
         self.clients[number].last_heard_ms = self.world.now_ms;
@@ -97,7 +106,8 @@ impl Story {
         let leaving = MemberIdentity::default()
             .with_member_id(text(&client.member))
             .with_group_instance_id(client.instance.as_deref().map(text));
-        let request = LeaveGroupRequest::default().with_group_id(group_id(client.group)).with_members(vec![leaving]);
+        let request =
+            LeaveGroupRequest::default().with_group_id(group_id(client.group)).with_members(vec![leaving]);
         self.ask("leave", GroupRequest::Leave { request, version: 5 });
     }
 
@@ -113,8 +123,9 @@ impl Story {
     }
 
     fn hear(&mut self) {
-        let answered: Vec<Token> = self.open.keys().filter(|token| self.world.answers.contains_key(token)).copied().collect();
-        answered.iter().for_each(|token| drop(self.open.remove(token)));
+        let answered: Vec<Token> =
+            self.open.keys().filter(|token| self.world.answers.contains_key(token)).copied().collect();
+        self.open.retain(|token, _| !answered.contains(token));
         for client in &mut self.clients {
             if let Some(answer) = client.joining.and_then(|token| self.world.joined(token)).cloned() {
                 client.joining = None;

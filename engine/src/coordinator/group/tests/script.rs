@@ -14,7 +14,7 @@ fn gather(world: &mut World, group: &str, count: u128) -> Vec<JoinGroupResponse>
         let id = world.joined(refused).expect("at once").member_id.to_string();
         waiting.push(world.ask(join(group, &id, None, 0)));
     }
-    world.pass(Duration::from_secs(3));
+    world.pass(Duration::from_secs(6));
     waiting.into_iter().map(|token| world.joined(token).expect("the delay is over").clone()).collect()
 }
 
@@ -24,7 +24,10 @@ fn settle(world: &mut World, group: &str, joined: &[JoinGroupResponse]) -> Vec<B
     let followers = joined.iter().filter(|answer| !is_leader(answer));
     let order: Vec<_> = followers.chain(joined.iter().filter(is_leader)).collect();
     let tokens: Vec<_> = order.iter().map(|answer| world.ask(sync(group, None, answer))).collect();
-    tokens.into_iter().map(|token| world.synced(token).expect("the leader has assigned").assignment.clone()).collect()
+    tokens
+        .into_iter()
+        .map(|token| world.synced(token).expect("the leader has assigned").assignment.clone())
+        .collect()
 }
 
 #[test]
@@ -67,7 +70,10 @@ fn bad_requests_are_refused_and_change_nothing() {
         (join("none", member, None, 1), ResponseError::UnknownMemberId),
         (join("g", "stranger", None, 1), ResponseError::UnknownMemberId),
         (adjusted(&|request| request.session_timeout_ms = 5_999), ResponseError::InvalidSessionTimeout),
-        (adjusted(&|request| request.protocol_type = text("connect")), ResponseError::InconsistentGroupProtocol),
+        (
+            adjusted(&|request| request.protocol_type = text("connect")),
+            ResponseError::InconsistentGroupProtocol,
+        ),
         (adjusted(&|request| request.protocols.clear()), ResponseError::InconsistentGroupProtocol),
     ];
     for (request, expected) in joins {
@@ -104,7 +110,9 @@ fn a_static_member_that_returns_takes_its_place_and_fences_the_old_one() {
     assert_ne!(new.member_id, old.member_id);
     let beating = world.ask(heartbeat("g", Some("i"), &old));
     let fenced = ResponseError::FencedInstanceId.code();
-    assert!(matches!(&world.answers[&beating], GroupAnswer::Heartbeat(answer) if answer.error_code == fenced));
+    assert!(
+        matches!(&world.answers[&beating], GroupAnswer::Heartbeat(answer) if answer.error_code == fenced)
+    );
     let syncing = world.ask(sync("g", Some("i"), &new));
     assert_eq!(world.synced(syncing).expect("at once").assignment, &[0u8][..], "it kept its own");
     assert_eq!(world.groups.describe("g", 6), world.replayed().describe("g", 6));
@@ -129,7 +137,9 @@ fn an_assignment_too_large_for_a_record_is_refused_and_the_group_tries_again() {
 fn a_static_member_without_patience_does_not_hold_up_the_clock() {
     let mut world = World::new(GroupConfig::default());
     let impatient = |instance, fresh| {
-        let GroupRequest::Join { mut request, version, client, fresh_id } = join("g", "", Some(instance), fresh) else {
+        let GroupRequest::Join { mut request, version, client, fresh_id } =
+            join("g", "", Some(instance), fresh)
+        else {
             unreachable!("a join")
         };
         request.rebalance_timeout_ms = 0;
@@ -158,7 +168,8 @@ fn ids_that_nobody_comes_back_for_are_bounded_and_lapse() {
             world.joined(token).expect("at once").error_code
         })
         .collect();
-    let (required, full) = (ResponseError::MemberIdRequired.code(), ResponseError::GroupMaxSizeReached.code());
+    let (required, full) =
+        (ResponseError::MemberIdRequired.code(), ResponseError::GroupMaxSizeReached.code());
     assert_eq!(codes, [required, required, required, full]);
     world.pass(Duration::from_secs(11));
     let token = world.ask(join("g", "", None, 9));
