@@ -19,6 +19,7 @@ mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
 mod get_telemetry_subscriptions;
 mod incremental_alter_configs;
 mod init_producer_id;

@@ -6,8 +6,13 @@
 //! learns what a crash may take back. If an append fails, the machine is thrown away and loaded anew. The machines know no
 //! disk, socket, clock or channel. After Kafka's `coordinator-common` (KIP-848) and `TransactionCoordinator`.
 
+pub mod hosted;
+pub mod load;
 pub mod offsets;
+pub mod partitioner;
 pub mod records;
+pub mod runtime;
+pub mod topics;
 
 use crate::metadata::image::MetadataImage;
 use bytes::Bytes;

@@ -7,6 +7,7 @@ use super::topics::{
 use super::{RequestContext, text};
 use crate::metadata::controller::{Command, CreateTopics, NewTopic, Reply};
 use crate::metadata::image::{PartitionImage, TopicImage};
+use crate::shard::Shard;
 use crate::shard::calls::{ControlAnswer, ControlCall};
 use crate::shard::view::ClusterView;
 use bytes::Bytes;
@@ -145,20 +146,8 @@ async fn by_name(
 
 /// Creates topics with the broker's defaults; says why some were not.
 async fn create(context: &RequestContext, names: &[&String]) -> BTreeMap<String, ErrorCode> {
-    let rt = &context.shard.rt;
-    let new = |name: &&String| NewTopic {
-        name: name.to_string(),
-        topic_id: Uuid::from_bytes(rt.uuid()),
-        num_partitions: -1,
-        replication_factor: -1,
-        assignments: Vec::new(),
-        configs: Vec::new(),
-        placement_seed: rt.random_u64(),
-    };
-    // Those of coordinators are theirs to make: they need settings of their own.
-    let is_internal = |name: &str| INTERNAL_TOPICS.contains(&name);
-    let valid = names.iter().filter(|name| validate_topic_name(name).is_ok() && !is_internal(name));
-    let topics: Vec<NewTopic> = valid.map(new).collect();
+    let valid = names.iter().filter(|name| validate_topic_name(name).is_ok());
+    let topics: Vec<NewTopic> = valid.map(|name| new_topic(&context.shard, name)).collect();
     if topics.is_empty() {
         return BTreeMap::new();
     }
@@ -174,6 +163,24 @@ async fn create(context: &RequestContext, names: &[&String]) -> BTreeMap<String,
     });
     // One that exists was created by somebody else meanwhile, and will be seen.
     refused.filter(|(_, code)| *code != ErrorCode::TopicAlreadyExists).collect()
+}
+
+/// A topic as it is created for whoever needs it.
+pub(super) fn new_topic(shard: &Shard, name: &str) -> NewTopic {
+    let (topic_id, seed) = (Uuid::from_bytes(shard.rt.uuid()), shard.rt.random_u64());
+    if let Some(internal) = shard.options.internal_topics.find(name) {
+        let alive = shard.view().image.brokers().filter(|(_, broker)| broker.is_active()).count();
+        return internal.to_create(name, alive, topic_id, seed);
+    }
+    NewTopic {
+        name: name.to_owned(),
+        topic_id,
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: Vec::new(),
+        configs: Vec::new(),
+        placement_seed: seed,
+    }
 }
 
 fn describe(view: &ClusterView, topic: &TopicImage) -> MetadataResponseTopic {

@@ -1,6 +1,7 @@
 //! How requests name topics, where their partitions are, and how these are asked.
 
 use super::RequestContext;
+pub(super) use crate::coordinator::topics::INTERNAL_TOPICS;
 use crate::metadata::image::{PartitionImage, TopicImage};
 use crate::placement::ShardId;
 use crate::shard::calls::{Outcomes, PartitionAnswer, PartitionCall};
@@ -10,10 +11,6 @@ use hayate_net::error::ErrorCode;
 use hayate_net::wire::topic::TopicRef;
 use kafka_protocol::messages::{BrokerId, TopicName};
 use std::sync::Arc;
-
-/// Kafka's own topics, which clients see marked as internal.
-pub(super) const INTERNAL_TOPICS: [&str; 3] =
-    ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
 /// What a client may do with a topic, as Kafka tells it where nothing is forbidden: bit n stands for operation n of Kafka's
 /// `AclOperation` (KIP-430). Read, write, create, delete, alter, describe, describe and alter configurations.

@@ -2,6 +2,7 @@
 
 use crate::api::BrokerConfig;
 use crate::config::connections::ConnectionLimits;
+use crate::coordinator::topics::InternalTopics;
 use crate::logging::Loggers;
 use crate::metadata::image::NodeId;
 use crate::metadata::quorum::ENTRY_BYTES_MAX;
@@ -131,6 +132,8 @@ pub struct BrokerOptions {
     pub producer_expiration_ms: i64,
     /// `metrics.topics.max`: topics that get series of their own in the metrics.
     pub metrics_topics_max: usize,
+    /// What internal topics are created with.
+    pub internal_topics: InternalTopics,
     /// How much the process logs, which requests may change.
     pub loggers: Arc<Loggers>,
 }
@@ -176,6 +179,7 @@ impl BrokerOptions {
             metadata_snapshot_every: Some(Duration::from_secs(3600)),
             producer_expiration_ms: 86_400_000,
             metrics_topics_max: TOPICS_MAX_DEFAULT,
+            internal_topics: InternalTopics::default(),
             loggers: Arc::default(),
         }
     }

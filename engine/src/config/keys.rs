@@ -152,6 +152,14 @@ keys! {
         "Whether topics may be deleted.";
     "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
         "The most bytes of records that one fetch gets, whatever it asks for.";
+    "group.initial.rebalance.delay.ms" Int Some("3000"), Any,
+        "How long the first rebalance of an empty group waits for further members.";
+    "group.max.session.timeout.ms" Int Some("1800000"), Any,
+        "The longest session timeout that a member of a classic group may ask for.";
+    "group.max.size" Int Some("2147483647"), AtLeast(1),
+        "The most members of a classic group.";
+    "group.min.session.timeout.ms" Int Some("6000"), Any,
+        "The shortest session timeout that a member of a classic group may ask for.";
     "http.listeners" List Some("127.0.0.1:9644"), Any,
         "Hayate's own: where /metrics, /health, /ready and /loggers are served, host:port; empty for nowhere. Kafka has JMX instead.";
     "inter.broker.listener.name" Text None, Any,
@@ -261,6 +269,18 @@ keys! {
         "This broker's number in its cluster. A data folder belongs to one.";
     "num.partitions" Int Some("1"), AtLeast(1),
         "Partitions of a topic that is created without saying how many.";
+    "offset.metadata.max.bytes" Int Some("4096"), Any,
+        "The most bytes of what a client writes beside a committed offset.";
+    "offsets.retention.check.interval.ms" Long Some("600000"), AtLeast(1),
+        "How often committed offsets that have expired are looked for.";
+    "offsets.retention.minutes" Int Some("10080"), AtLeast(1),
+        "How long the offsets of a group that has no members are kept, and those of a topic that a group reads no longer.";
+    "offsets.topic.num.partitions" Int Some("50"), AtLeast(1),
+        "Partitions of __consumer_offsets when it is created.";
+    "offsets.topic.replication.factor" Int Some("3"), Between(1, i16::MAX as i64),
+        "Replicas of __consumer_offsets when it is created. If not set, there are no more than brokers serve; Kafka would not create it.";
+    "offsets.topic.segment.bytes" Int Some("104857600"), AtLeast(1 << 20),
+        "Size at which a segment of __consumer_offsets rolls.";
     "process.roles" List None, Any,
         "What this process is. Here it is always broker and controller.";
     "producer.id.expiration.ms" Int Some("86400000"), AtLeast(1),
@@ -294,6 +314,24 @@ keys! {
          more than the copy.";
     "telemetry.max.bytes" Int Some("1048576"), AtLeast(1),
         "The most bytes of metrics that a client may push at a time, compressed and unpacked.";
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms" Int Some("10000"), AtLeast(1),
+        "How often transactions that have timed out are looked for.";
+    "transaction.max.timeout.ms" Int Some("900000"), AtLeast(1),
+        "The longest timeout that a producer may ask for its transactions.";
+    "transaction.partition.verification.enable" Boolean Some("true"), Any,
+        "Whether a partition asks the coordinator before it takes a transaction's first records.";
+    "transaction.remove.expired.transaction.cleanup.interval.ms" Int Some("3600000"), AtLeast(1),
+        "How often transactional ids that have expired are looked for.";
+    "transaction.state.log.min.isr" Int Some("2"), AtLeast(1),
+        "min.insync.replicas of __transaction_state when it is created. If not set, no more than its replicas.";
+    "transaction.state.log.num.partitions" Int Some("50"), AtLeast(1),
+        "Partitions of __transaction_state when it is created.";
+    "transaction.state.log.replication.factor" Int Some("3"), Between(1, i16::MAX as i64),
+        "Replicas of __transaction_state when it is created. If not set, there are no more than brokers serve; Kafka would not create it.";
+    "transaction.state.log.segment.bytes" Int Some("104857600"), AtLeast(1 << 20),
+        "Size at which a segment of __transaction_state rolls.";
+    "transactional.id.expiration.ms" Int Some("604800000"), AtLeast(1),
+        "How long a transactional id without transactions is remembered.";
     "unclean.leader.election.enable" Boolean Some("false"), AsTopic("unclean.leader.election.enable"),
         "Whether a replica that is not in sync may lead as a last resort. There are no other replicas yet.";
 }

@@ -5,6 +5,7 @@ use super::connections::{self, ConnectionLimits, Hosts};
 use super::listeners::{self, Plan, Texts};
 use super::{Config, ConfigError, Given, Machine, Origin, Setting, show};
 use crate::broker::BrokerOptions;
+use crate::coordinator::topics::{InternalTopic, InternalTopics};
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
 use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
@@ -175,8 +176,36 @@ fn options(
             .filter(|every| !every.is_zero()),
         producer_expiration_ms: values.required("producer.id.expiration.ms"),
         metrics_topics_max: values.size("metrics.topics.max"),
+        internal_topics: internal_topics(values),
         ..BrokerOptions::new(data_dir?)
     })
+}
+
+fn internal_topics(values: &Values<'_>) -> InternalTopics {
+    let number = |name| i32::try_from(values.required(name)).unwrap_or(i32::MAX);
+    let small = |name| i16::try_from(values.required(name)).unwrap_or(i16::MAX);
+    let defaults = InternalTopics::default();
+    InternalTopics {
+        offsets: InternalTopic {
+            partitions: number("offsets.topic.num.partitions"),
+            replication_factor: small("offsets.topic.replication.factor"),
+            replication_is_set: values.is_set("offsets.topic.replication.factor"),
+            segment_bytes: values.required("offsets.topic.segment.bytes"),
+            ..defaults.offsets
+        },
+        transactions: InternalTopic {
+            partitions: number("transaction.state.log.num.partitions"),
+            replication_factor: small("transaction.state.log.replication.factor"),
+            replication_is_set: values.is_set("transaction.state.log.replication.factor"),
+            min_insync: Some((
+                small("transaction.state.log.min.isr"),
+                values.is_set("transaction.state.log.min.isr"),
+            )),
+            segment_bytes: values.required("transaction.state.log.segment.bytes"),
+            ..defaults.transactions
+        },
+        share: defaults.share,
+    }
 }
 
 fn zerocopy(values: &Values<'_>) -> ZerocopyOptions {

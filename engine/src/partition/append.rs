@@ -4,7 +4,8 @@ use super::judge::{Judged, judge, needs_judging};
 use super::{Partition, PartitionState, code_of};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
-use hayate_storage::batch::{BatchError, Offset, ValidBatch};
+use hayate_storage::batch::validate::validate;
+use hayate_storage::batch::{BatchError, Offset, ProduceRules, ValidBatch};
 use hayate_storage::log::{Appended, FlushTicket};
 use hayate_storage::mutants::{Mutant, panic_if};
 
@@ -158,17 +159,36 @@ impl Partition {
             return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
         }
         let appended = self.push(&judged.records, &judged.valid)?;
-        if settings.is_flush_relaxed() {
+        Ok(self.appending(appended, judged.rewritten_bytes))
+    }
+
+    /// Appends a batch of this broker's own, which no limit of the topic's holds for. Does not wait.
+    ///
+    /// # Errors
+    /// [`AppendFailure`]; nothing was appended then.
+    pub fn append_own(&self, batch: &Bytes, now_ms: i64) -> Result<Appending, AppendFailure> {
+        self.check_epoch(None)?;
+        if self.state() == PartitionState::Offline {
+            return Err(ErrorCode::KafkaStorageError.into());
+        }
+        let rules = ProduceRules { batch_bytes_max: usize::MAX, ..ProduceRules::default() };
+        let valid = validate(batch, &rules, now_ms)?;
+        let appended = self.push(batch, &valid)?;
+        Ok(self.appending(appended, 0))
+    }
+
+    fn appending(&self, appended: Appended, rewritten_bytes: usize) -> Appending {
+        if self.settings().is_flush_relaxed() {
             self.progress();
         }
-        Ok(Appending {
+        Appending {
             base_offset: appended.base_offset,
             last_offset: appended.last_offset,
             log_append_time_ms: appended.log_append_time_ms,
             log_start_offset: appended.log_start_offset,
-            rewritten_bytes: judged.rewritten_bytes,
+            rewritten_bytes,
             ticket: appended.durable,
-        })
+        }
     }
 
     fn push(&self, records: &[u8], valid: &ValidBatch) -> Result<Appended, AppendFailure> {

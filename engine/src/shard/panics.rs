@@ -68,6 +68,14 @@ impl<F: Future> Future for Contained<F> {
     }
 }
 
+/// Runs `work`, whose panic ends nothing else: what it changes must be thrown away then.
+///
+/// # Errors
+/// [`Panicked`].
+pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    within(false, || catch_unwind(AssertUnwindSafe(work))).map_err(|_| Panicked)
+}
+
 /// Runs `work`, whose panic aborts the process: what it changes must never be seen half changed.
 pub fn vital<T>(work: impl FnOnce() -> T) -> T {
     within(true, || {

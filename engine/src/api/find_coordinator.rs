@@ -1,0 +1,117 @@
+//! FindCoordinator: which broker leads the partition that coordinates a group, a transactional id or a share group's partition. The internal
+//! topic is created when it is first asked for. After Kafka's `KafkaApis.getCoordinator`.
+
+use super::{RequestContext, metadata, text};
+use crate::coordinator::partitioner::partition_of;
+use crate::coordinator::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::metadata::controller::{Command, CreateTopics};
+use crate::metadata::image::NodeId;
+use crate::shard::Shard;
+use crate::shard::calls::ControlCall;
+use bytes::Bytes;
+use hayate_net::conn::Answer;
+use hayate_net::error::{ErrorCode, WireError};
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
+
+/// First version that asks for several keys.
+const BATCHES_SINCE: i16 = 4;
+/// Coordinator types (KIP-98).
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+/// Where a coordinator is.
+struct Found {
+    node: NodeId,
+    host: String,
+    port: u16,
+}
+
+pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer, WireError> {
+    let request: FindCoordinatorRequest = context.decode(body)?;
+    let topic = match request.key_type {
+        GROUP => Ok(OFFSETS_TOPIC),
+        TRANSACTION => Ok(TRANSACTIONS_TOPIC),
+        _ => Err(ErrorCode::InvalidRequest),
+    };
+    let topic = match topic {
+        Ok(topic) => ensure(&context.shard, topic).await.map(|()| topic),
+        Err(code) => Err(code),
+    };
+    let find = |key: &StrBytes| find(&context, topic?, key);
+    if context.version() < BATCHES_SINCE {
+        let found = find(&request.key);
+        found.as_ref().err().into_iter().for_each(|code| context.count_error(*code));
+        return context.answer(&single(found));
+    }
+    let coordinators = request.coordinator_keys.iter().map(|key| {
+        let found = find(key);
+        found.as_ref().err().into_iter().for_each(|code| context.count_error(*code));
+        of_key(key, found)
+    });
+    context.answer(&FindCoordinatorResponse::default().with_coordinators(coordinators.collect()))
+}
+
+/// Creates the internal topic if there is none.
+async fn ensure(shard: &Shard, topic: &str) -> Result<(), ErrorCode> {
+    if shard.view().image.topic(topic).is_some() {
+        return Ok(());
+    }
+    let topics = vec![metadata::new_topic(shard, topic)];
+    let command = Command::CreateTopics(CreateTopics { topics, validate_only: false });
+    shard.control(ControlCall::Command(command)).await;
+    shard.view().image.topic(topic).map(|_| ()).ok_or(ErrorCode::CoordinatorNotAvailable)
+}
+
+fn find(context: &RequestContext, topic: &str, key: &str) -> Result<Found, ErrorCode> {
+    let view = context.shard.view();
+    let topic = view.image.topic(topic).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    let partition =
+        topic.partitions.get(&partition_of(key, count)).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let node = partition.leader().ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let broker = view.image.broker(node).filter(|broker| broker.is_active());
+    let endpoint = broker.and_then(|broker| broker.endpoint(context.listener()));
+    let endpoint = endpoint.ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    Ok(Found { node, host: endpoint.host.clone(), port: endpoint.port })
+}
+
+fn single(found: Result<Found, ErrorCode>) -> FindCoordinatorResponse {
+    match found {
+        Ok(found) => FindCoordinatorResponse::default()
+            .with_error_message(Some(text("NONE")))
+            .with_node_id(BrokerId(found.node))
+            .with_host(text(found.host))
+            .with_port(i32::from(found.port)),
+        Err(code) => FindCoordinatorResponse::default()
+            .with_error_code(code.code())
+            .with_error_message(Some(text(words(code))))
+            .with_node_id(BrokerId(-1))
+            .with_port(-1),
+    }
+}
+
+/// Kafka's words.
+fn words(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::CoordinatorNotAvailable => "The coordinator is not available.",
+        _ => {
+            "This most likely occurs because of a request being malformed by the client library or the message was sent to an \
+             incompatible broker. See the broker logs for more details."
+        }
+    }
+}
+
+/// Without a message, as Kafka's.
+fn of_key(key: &StrBytes, found: Result<Found, ErrorCode>) -> Coordinator {
+    let coordinator =
+        Coordinator::default().with_key(key.clone()).with_error_message(Some(StrBytes::default()));
+    match found {
+        Ok(found) => coordinator
+            .with_node_id(BrokerId(found.node))
+            .with_host(text(found.host))
+            .with_port(i32::from(found.port)),
+        Err(code) => coordinator.with_error_code(code.code()).with_node_id(BrokerId(-1)).with_port(-1),
+    }
+}
