@@ -2,14 +2,29 @@
 //!
 //! It knows fields and versions, not what they mean. Source: the message schemas of Apache Kafka 4.2
 //! (`group-coordinator/src/main/resources/common/message/*.json`) and `GroupCoordinatorRecordHelpers`, which says in which
-//! versions they are written.
+//! versions they are written. The records of the other internal topics are in [`txn`] and [`share_state`].
 
 mod classic;
+mod consumer;
+mod modern;
 mod schema;
+mod share;
+pub mod share_state;
+pub mod txn;
 
 pub use crate::primitives::{DecodeError, EncodeError};
 pub use classic::{GroupMetadataValue, MemberMetadata, OffsetCommitKey, OffsetCommitValue};
+pub use consumer::{
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupMemberMetadataValue, ConsumerGroupMetadataValue, ConsumerGroupPartitionMetadataValue,
+    ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue, PartitionMetadata, TopicMetadata,
+};
+pub use modern::{MemberKey, TargetAssignmentMemberValue, TargetAssignmentMetadataValue, TopicPartitions};
 pub use schema::UnknownRecord;
+pub use share::{
+    NamedTopic, NamedTopicPartitions, ShareGroupCurrentMemberAssignmentValue, ShareGroupMemberMetadataValue,
+    ShareGroupMetadataValue, ShareGroupStatePartitionMetadataValue,
+};
 
 pub mod txn;
 
@@ -23,6 +38,32 @@ records! {
         1 | 0 OffsetCommit(OffsetCommitKey, OffsetCommitValue),
         /// A classic group, by its id.
         2 GroupMetadata(String, GroupMetadataValue),
+        /// A consumer group, by its id.
+        3 ConsumerGroupMetadata(String, ConsumerGroupMetadataValue),
+        /// The topics of a consumer group, by its id: of Kafka before 4.1, to be deleted.
+        4 ConsumerGroupPartitionMetadata(String, ConsumerGroupPartitionMetadataValue),
+        /// A member of a consumer group.
+        5 ConsumerGroupMemberMetadata(MemberKey, ConsumerGroupMemberMetadataValue),
+        /// The target assignment of a consumer group, by its id.
+        6 ConsumerGroupTargetAssignmentMetadata(String, TargetAssignmentMetadataValue),
+        /// What a member of a consumer group is to have.
+        7 ConsumerGroupTargetAssignmentMember(MemberKey, TargetAssignmentMemberValue),
+        /// What a member of a consumer group has.
+        8 ConsumerGroupCurrentMemberAssignment(MemberKey, ConsumerGroupCurrentMemberAssignmentValue),
+        /// A member of a share group.
+        10 ShareGroupMemberMetadata(MemberKey, ShareGroupMemberMetadataValue),
+        /// A share group, by its id.
+        11 ShareGroupMetadata(String, ShareGroupMetadataValue),
+        /// The target assignment of a share group, by its id.
+        12 ShareGroupTargetAssignmentMetadata(String, TargetAssignmentMetadataValue),
+        /// What a member of a share group is to have.
+        13 ShareGroupTargetAssignmentMember(MemberKey, TargetAssignmentMemberValue),
+        /// What a member of a share group has.
+        14 ShareGroupCurrentMemberAssignment(MemberKey, ShareGroupCurrentMemberAssignmentValue),
+        /// The partitions of which a share group has state, by its id.
+        15 ShareGroupStatePartitionMetadata(String, ShareGroupStatePartitionMetadataValue),
+        /// An expression by which members of a consumer group are subscribed.
+        16 ConsumerGroupRegularExpression(ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue),
     }
 }
 
