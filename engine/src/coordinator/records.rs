@@ -2,7 +2,7 @@
 //!
 //! It knows fields and versions, not what they mean. Source: the message schemas of Apache Kafka 4.2
 //! (`group-coordinator/src/main/resources/common/message/*.json`) and `GroupCoordinatorRecordHelpers`, which says in which
-//! versions they are written. The records of the other internal topics are in [`txn`] and [`share_state`].
+//! versions they are written. The records of the other internal topics are in [`transaction_log`] and [`share_state`].
 
 mod classic;
 mod consumer;
@@ -10,6 +10,7 @@ mod modern;
 mod schema;
 mod share;
 pub mod share_state;
+pub mod transaction_log;
 pub mod txn;
 
 pub use crate::primitives::{DecodeError, EncodeError};
@@ -25,8 +26,6 @@ pub use share::{
     NamedTopic, NamedTopicPartitions, ShareGroupCurrentMemberAssignmentValue, ShareGroupMemberMetadataValue,
     ShareGroupMetadataValue, ShareGroupStatePartitionMetadataValue,
 };
-
-pub mod txn;
 
 use bytes::Bytes;
 use schema::{decode_key, decode_kind, decode_value, encode_key, encode_value, records};

@@ -4,7 +4,7 @@
 
 mod group;
 mod share_state;
-mod txn;
+mod transaction_log;
 
 use super::schema::{UnknownRecord, encode_value_at};
 use super::{DecodeError, EncodeError};
@@ -198,6 +198,6 @@ macro_rules! check_all {
 
 check_all! {
     consumer_offsets: super::super::GroupRecord;
-    transaction_state: super::super::txn::TxnRecord;
+    transaction_state: super::super::transaction_log::TransactionLogRecord;
     share_group_state: super::super::share_state::ShareStateRecord;
 }

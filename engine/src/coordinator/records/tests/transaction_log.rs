@@ -1,7 +1,9 @@
 //! What the fixtures of `__transaction_state` hold.
 
 use super::*;
-use crate::coordinator::records::txn::{TransactionLogValue, TransactionPartitions, TxnRecord};
+use crate::coordinator::records::transaction_log::{
+    TransactionLogRecord, TransactionLogValue, TransactionPartitions,
+};
 
 fn ongoing() -> TransactionLogValue {
     let partitions =
@@ -34,21 +36,21 @@ fn empty() -> TransactionLogValue {
     }
 }
 
-impl Codec for TxnRecord {
+impl Codec for TransactionLogRecord {
     const FIXTURES: &str = include_str!("../fixtures/transaction_state.txt");
     const KINDS: &[u16] = &[0];
 
     fn encode(&self) -> Result<(Bytes, Option<Bytes>), EncodeError> {
-        TxnRecord::encode(self)
+        TransactionLogRecord::encode(self)
     }
 
     fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Self, DecodeError> {
-        TxnRecord::decode(key, value)
+        TransactionLogRecord::decode(key, value)
     }
 
     fn value_at(&self, version: u16) -> Result<Bytes, EncodeError> {
         match self {
-            TxnRecord::TransactionLog(_, Some(value)) => encode_value_at(value, version),
+            TransactionLogRecord::TransactionLog(_, Some(value)) => encode_value_at(value, version),
             other => panic!("no value: {other:?}"),
         }
     }
@@ -71,7 +73,7 @@ impl Codec for TxnRecord {
             },
             other => panic!("no expectation for fixture {other}"),
         };
-        TxnRecord::TransactionLog("tränsaction".into(), fixture.holds(value))
+        TransactionLogRecord::TransactionLog("tränsaction".into(), fixture.holds(value))
     }
 
     fn is_written(fixture: &Fixture) -> bool {
