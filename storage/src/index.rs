@@ -1,7 +1,7 @@
-//! The two sparse indexes of a segment, byte for byte as Apache Kafka keeps them: offset to position and timestamp to offset.
-//! Pure code over bytes: no IO; it must not know of files, logs or configuration.
+//! The indexes of a segment, byte for byte as Apache Kafka keeps them: offset to position and timestamp to offset, both sparse, and
+//! the aborted transactions. Pure code over bytes: no IO; it must not know of files, logs or configuration.
 //!
-//! Indexes are no source of truth: whatever is wrong with one is a typed error, upon which the caller rebuilds both from the
+//! Indexes are no source of truth: whatever is wrong with one is a typed error, upon which the caller rebuilds the first two from the
 //! segment's batches through [`SegmentIndexes`], the same code that fills them while batches are appended. Design: Kafka's
 //! `OffsetIndex`, `TimeIndex` and `LogSegment`; the files have the size that Kafka trims them to at a clean stop.
 
@@ -11,9 +11,11 @@ use crate::batch::{BatchHeader, NO_TIMESTAMP_MS, Offset};
 
 pub mod offset;
 pub mod time;
+pub mod txn;
 
 pub use offset::{OffsetIndex, OffsetPosition};
 pub use time::{TimeIndex, TimestampOffset};
+pub use txn::{AbortedTxn, Search, TxnIndex};
 
 /// What a segment's entries must lie within to be believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

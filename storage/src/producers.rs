@@ -1,8 +1,9 @@
 //! What a partition remembers of its idempotent and transactional producers, so that a batch sent twice is stored once and a
 //! stale producer stores nothing (KIP-98, KIP-360). Pure state: no IO, no clock, and no knowledge of logs and requests.
 //!
-//! A live append asks [`check`](ProducerState::check), writes, then calls [`apply`](ProducerState::apply); recovery and followers
-//! call [`replay`](ProducerState::replay), which believes what is already in the log. Both change the state through one path.
+//! A live append asks [`check`](ProducerState::check), or [`check_marker`](ProducerState::check_marker) for the end of a transaction,
+//! writes, then calls [`apply`](ProducerState::apply) or [`end_transaction`](ProducerState::end_transaction); recovery and followers
+//! call [`replay`](ProducerState::replay), which believes what is already in the log. All change the state through one path.
 //! Rules: Kafka's `ProducerStateManager`, `ProducerAppendInfo` and `ProducerStateEntry`; files: [`snapshot`], as Kafka's, and `full`, for
 //! the checkpoint.
 //!
@@ -14,7 +15,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::batch::control::TxnOutcome;
 use crate::batch::{BatchHeader, NO_SEQUENCE, Offset, ProducerId};
+use crate::index::AbortedTxn;
 
 pub mod entry;
 mod full;
@@ -23,7 +26,7 @@ pub mod snapshot;
 mod tail;
 
 pub use entry::{BATCHES_KEPT, BatchSpan, NO_EPOCH, ProducerEntry};
-pub use marker::{EndMarker, Outcome};
+pub use marker::EndMarker;
 pub use snapshot::SnapshotError;
 
 /// `producer.id.expiration.ms`: how long an idle producer is remembered.
@@ -50,8 +53,12 @@ pub enum ProducerError {
     InvalidEpoch { producer_id: ProducerId, epoch: i16, current_epoch: i16 },
     /// The batch does not continue the sequence, of which `last_sequence` came last (−1: none in this epoch).
     OutOfOrderSequence { producer_id: ProducerId, sequence: i32, last_sequence: i32 },
+    /// A batch that begins a transaction of which the coordinator was not asked.
+    Unverified { producer_id: ProducerId },
     /// A batch without transaction from a producer that has one open.
     InvalidTxnState { producer_id: ProducerId },
+    /// A marker of a coordinator that another one has followed.
+    CoordinatorFenced { producer_id: ProducerId, coordinator_epoch: i32, current_epoch: i32 },
     /// A control batch in the log that holds no end of a transaction.
     Marker { producer_id: ProducerId, offset: Offset },
 }
@@ -63,7 +70,8 @@ impl ProducerError {
         match self {
             ProducerError::InvalidEpoch { .. } => 47,
             ProducerError::OutOfOrderSequence { .. } => 45,
-            ProducerError::InvalidTxnState { .. } => 48,
+            ProducerError::Unverified { .. } | ProducerError::InvalidTxnState { .. } => 48,
+            ProducerError::CoordinatorFenced { .. } => 52,
             ProducerError::Marker { .. } => 2,
         }
     }
@@ -84,8 +92,16 @@ impl fmt::Display for ProducerError {
                     "sequence {sequence} of producer {producer_id} does not follow {last_sequence}, its last one"
                 )
             }
+            ProducerError::Unverified { .. } => f.write_str("Record was not part of an ongoing transaction"),
             ProducerError::InvalidTxnState { producer_id } => {
                 write!(f, "producer {producer_id} has a transaction open, and the batch is not part of it")
+            }
+            ProducerError::CoordinatorFenced { producer_id, coordinator_epoch, current_epoch } => {
+                write!(
+                    f,
+                    "coordinator epoch {coordinator_epoch} is older than {current_epoch}, which ended a transaction of \
+                     producer {producer_id} before"
+                )
             }
             ProducerError::Marker { producer_id, offset } => {
                 write!(
@@ -107,9 +123,34 @@ pub struct CompletedTransaction {
     pub first_offset: Offset,
     /// Offset of the marker.
     pub last_offset: Offset,
-    pub outcome: Outcome,
+    pub outcome: TxnOutcome,
     /// Where the next open transaction begins, or the offset after the marker: what the transaction index keeps of an abort.
     pub last_stable_offset: Offset,
+}
+
+impl CompletedTransaction {
+    /// What the transaction index keeps of it, unless it was committed.
+    #[must_use]
+    pub const fn aborted(&self) -> Option<AbortedTxn> {
+        match self.outcome {
+            TxnOutcome::Commit => None,
+            TxnOutcome::Abort => Some(AbortedTxn {
+                producer_id: self.producer_id,
+                first_offset: self.first_offset,
+                last_offset: self.last_offset,
+                last_stable_offset: self.last_stable_offset,
+            }),
+        }
+    }
+}
+
+/// Which rules a transaction's coordinator follows (`transaction.version`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionVersion {
+    /// 0 and 1: a marker has the epoch of the records that it ends.
+    Classic,
+    /// 2 (KIP-890): the epoch grows with each end of a transaction, so that a late marker is told from one that is due.
+    EpochBump,
 }
 
 /// A decided transaction that waits for the high watermark; the key in its map is the first offset.
@@ -187,7 +228,8 @@ impl ProducerState {
         snapshot::encode(&self.producers)
     }
 
-    /// Judges a data batch of a client by its header, as it came: offset and timestamps do not matter.
+    /// Judges a data batch by its header, as it came: offset and timestamps do not matter. One without a sequence, which no client may
+    /// send, is a coordinator's: it stands outside the producer's sequence.
     ///
     /// As in Kafka, a producer that the partition knows nothing of (any more) may go on with any sequence.
     ///
@@ -195,7 +237,8 @@ impl ProducerState {
     /// [`ProducerError`] with the code that the client gets. A batch without producer is always new.
     pub fn check(&self, header: &BatchHeader) -> Result<Verdict, ProducerError> {
         let Some(entry) = self.producers.get(&header.producer_id) else { return Ok(Verdict::New) };
-        if let Some(original) = entry.original_of(header) {
+        let original = (header.base_sequence != NO_SEQUENCE).then(|| entry.original_of(header)).flatten();
+        if let Some(original) = original {
             return Ok(Verdict::Duplicate {
                 base_offset: original.first_offset(),
                 last_offset: original.last_offset,
@@ -203,7 +246,9 @@ impl ProducerState {
             });
         }
         entry.check_epoch(header)?;
-        entry.check_sequence(header)?;
+        if header.base_sequence != NO_SEQUENCE {
+            entry.check_sequence(header)?;
+        }
         entry.check_transaction(header)?;
         Ok(Verdict::New)
     }
@@ -248,7 +293,42 @@ impl ProducerState {
         Ok(None)
     }
 
-    fn end_transaction(&mut self, header: &BatchHeader, marker: &EndMarker) -> Option<CompletedTransaction> {
+    /// Judges the end of a transaction, which its coordinator decides on. Under version 2 a marker that comes again after its
+    /// transaction has ended is let through: its coordinator may not know that it was written (KAFKA-19999).
+    ///
+    /// # Errors
+    /// [`ProducerError::InvalidEpoch`] and [`ProducerError::CoordinatorFenced`].
+    pub fn check_marker(
+        &self,
+        producer_id: ProducerId,
+        epoch: i16,
+        coordinator_epoch: i32,
+        version: TransactionVersion,
+    ) -> Result<(), ProducerError> {
+        let Some(entry) = self.producers.get(&producer_id) else { return Ok(()) };
+        let is_due = match version {
+            TransactionVersion::Classic => epoch >= entry.epoch,
+            TransactionVersion::EpochBump => {
+                epoch > entry.epoch || (epoch == entry.epoch && entry.open_from.is_none())
+            }
+        };
+        if !is_due {
+            return Err(ProducerError::InvalidEpoch { producer_id, epoch, current_epoch: entry.epoch });
+        }
+        if coordinator_epoch < entry.coordinator_epoch {
+            let current_epoch = entry.coordinator_epoch;
+            return Err(ProducerError::CoordinatorFenced { producer_id, coordinator_epoch, current_epoch });
+        }
+        Ok(())
+    }
+
+    /// Remembers the end of a transaction whose control batch, with `header`, is in the log. Returns the transaction, if the producer had
+    /// one open here.
+    pub fn end_transaction(
+        &mut self,
+        header: &BatchHeader,
+        marker: &EndMarker,
+    ) -> Option<CompletedTransaction> {
         let entry = self.producers.entry(header.producer_id).or_default();
         let first_offset = entry.end_transaction(header.producer_epoch, marker)?;
         self.open.remove(&first_offset);
@@ -272,6 +352,13 @@ impl ProducerState {
             (Some(open), Some(decided)) => Some(open.min(decided)),
             (open, decided) => open.or(decided),
         }
+    }
+
+    /// Whether the producer has a transaction open in this epoch of its.
+    #[must_use]
+    pub fn is_open(&self, producer_id: ProducerId, epoch: i16) -> bool {
+        let entry = self.producers.get(&producer_id);
+        entry.is_some_and(|entry| entry.open_from.is_some() && entry.epoch == epoch)
     }
 
     /// Where the earliest open transaction begins.
@@ -303,6 +390,12 @@ impl ProducerState {
     /// Changes `producer.id.expiration.ms`.
     pub const fn set_expiration_ms(&mut self, expiration_ms: i64) {
         self.expiration_ms = expiration_ms;
+    }
+
+    /// `producer.id.expiration.ms`
+    #[must_use]
+    pub const fn expiration_ms(&self) -> i64 {
+        self.expiration_ms
     }
 
     /// Forgets everything: before a replay from the log's start.

@@ -72,6 +72,7 @@ pub struct EndTxnMarker {
     pub coordinator_epoch: i32,
 }
 
+/// How a transaction ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TxnOutcome {
     Abort,

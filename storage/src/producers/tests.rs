@@ -2,7 +2,8 @@
 //! was also run through Apache Kafka 4.2.1's `ProducerStateManager`, whose file is compared byte for byte.
 
 use super::*;
-use crate::batch::BatchBuilder;
+use crate::batch::control::EndTxnMarker;
+use crate::batch::{BatchBuilder, LeaderEpoch};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -56,21 +57,21 @@ impl Partition {
     }
 
     fn mark(&mut self, id: i64, epoch: i16, marker: EndMarker) -> Option<CompletedTransaction> {
-        let (key, value) = marker.to_record();
-        let batch = BatchBuilder::new()
-            .producer(ProducerId(id), epoch, NO_SEQUENCE)
-            .base_offset(Offset(self.end))
-            .transactional(true)
-            .control(true)
-            .record(marker.timestamp_ms, Some(&key), Some(&value))
-            .build();
+        let EndMarker { outcome, coordinator_epoch, timestamp_ms } = marker;
+        let batch = EndTxnMarker { outcome, coordinator_epoch }.to_batch(
+            Offset(self.end),
+            LeaderEpoch(0),
+            timestamp_ms,
+            ProducerId(id),
+            epoch,
+        );
         self.end += 1;
         let completed = self.state.replay(&BatchHeader::parse(&batch).unwrap(), &batch).unwrap();
         self.log.push(batch);
         completed
     }
 
-    fn end_transaction(&mut self, id: i64, epoch: i16, outcome: Outcome) -> Option<CompletedTransaction> {
+    fn end_transaction(&mut self, id: i64, epoch: i16, outcome: TxnOutcome) -> Option<CompletedTransaction> {
         self.mark(id, epoch, EndMarker { outcome, coordinator_epoch: 9, timestamp_ms: 3500 })
     }
 
@@ -196,7 +197,7 @@ fn transactions_hold_the_last_stable_offset_back() {
     assert_eq!(partition.unstable(), Some(5));
     assert_eq!(partition.send(1, 0, 4, 1), Code(48), "not part of the open transaction");
 
-    let committed = partition.end_transaction(1, 0, Outcome::Commit).unwrap();
+    let committed = partition.end_transaction(1, 0, TxnOutcome::Commit).unwrap();
     assert_eq!((committed.first_offset.0, committed.last_offset.0), (5, 11));
     assert_eq!(committed.last_stable_offset.0, 7, "the other one is open from there");
     assert_eq!(partition.unstable(), Some(5), "the marker is not yet below the high watermark");
@@ -205,9 +206,9 @@ fn transactions_hold_the_last_stable_offset_back() {
     partition.state.on_high_watermark(Offset(12));
     assert_eq!(partition.unstable(), Some(7));
 
-    let aborted = partition.end_transaction(2, 0, Outcome::Abort).unwrap();
-    assert_eq!((aborted.outcome, aborted.last_stable_offset.0), (Outcome::Abort, 13));
-    assert_eq!(partition.end_transaction(2, 0, Outcome::Abort), None, "nothing is open any more");
+    let aborted = partition.end_transaction(2, 0, TxnOutcome::Abort).unwrap();
+    assert_eq!((aborted.outcome, aborted.last_stable_offset.0), (TxnOutcome::Abort, 13));
+    assert_eq!(partition.end_transaction(2, 0, TxnOutcome::Abort), None, "nothing is open any more");
     partition.state.on_log_start(Offset(13));
     assert_eq!(partition.unstable(), None);
     assert_eq!(partition.send(1, 0, 4, 1), New, "sequences go on behind a marker");
@@ -217,13 +218,43 @@ fn transactions_hold_the_last_stable_offset_back() {
 fn a_marker_of_a_later_epoch_fences() {
     let mut partition = Partition::default();
     assert_eq!(partition.send_transactional(1, 0, 0, 2), New);
-    assert!(partition.end_transaction(1, 1, Outcome::Abort).is_some());
+    assert!(partition.end_transaction(1, 1, TxnOutcome::Abort).is_some());
     assert_eq!(partition.send_transactional(1, 0, 2, 1), Code(47));
     assert_eq!(partition.send_transactional(1, 1, 2, 1), Code(45));
     assert_eq!(partition.send_transactional(1, 1, 0, 1), New);
-    assert_eq!(partition.end_transaction(5, 3, Outcome::Abort), None);
+    assert_eq!(partition.end_transaction(5, 3, TxnOutcome::Abort), None);
     let entry = partition.state.get(ProducerId(5)).unwrap();
     assert_eq!((entry.epoch, entry.coordinator_epoch, entry.last_batch()), (3, 9, None));
+}
+
+#[test]
+fn markers_are_judged_by_their_epochs() {
+    use TransactionVersion::{Classic, EpochBump};
+    let mut partition = Partition::default();
+    assert_eq!(partition.send_transactional(1, 3, 0, 2), New);
+    assert!(partition.end_transaction(2, 5, TxnOutcome::Commit).is_none());
+    let state = &partition.state;
+    for (producer, epoch, coordinator_epoch, version, expected) in [
+        (1, 3, 0, Classic, None),
+        (1, 2, 0, Classic, Some(47)),
+        (1, 4, 0, Classic, None),
+        (1, 3, 0, EpochBump, Some(47)),
+        (1, 2, 0, EpochBump, Some(47)),
+        (1, 4, 0, EpochBump, None),
+        (2, 5, 9, Classic, None),
+        (2, 5, 8, Classic, Some(52)),
+        (2, 4, 8, Classic, Some(47)),
+        (2, 5, 9, EpochBump, None),
+        (2, 5, 8, EpochBump, Some(52)),
+        (2, 4, 9, EpochBump, Some(47)),
+        (3, 0, 0, EpochBump, None),
+    ] {
+        let judged = state.check_marker(ProducerId(producer), epoch, coordinator_epoch, version);
+        let code = judged.err().map(|error| error.code());
+        assert_eq!(code, expected, "{producer} {epoch} {coordinator_epoch} {version:?}");
+    }
+    assert!(state.is_open(ProducerId(1), 3) && !state.is_open(ProducerId(1), 4));
+    assert!(!state.is_open(ProducerId(2), 5) && !state.is_open(ProducerId(9), 0));
 }
 
 #[test]
@@ -248,7 +279,7 @@ fn control_batches_that_end_nothing() {
     let value = Some(&[0, 0, 0, 0, 0, 9][..]);
     for (key, value) in [
         (Some(&[0, 0, 0, 2][..]), value),
-        (Some(&[0, 1, 0, 0][..]), value),
+        (Some(&[255, 255, 0, 0][..]), value),
         (Some(&[0, 0, 0][..]), value),
         (None, value),
         (Some(&[0, 0, 0, 1][..]), Some(&[0, 0, 0, 0, 0][..])),
@@ -259,14 +290,14 @@ fn control_batches_that_end_nothing() {
     }
     assert_eq!(error.code(), 2);
     assert_eq!(replay(control().last_offset_delta(0)), Ok(None), "compaction took the marker");
-    let later = control().record(1, Some(&[0, 0, 0, 1, 7]), Some(&[0, 5, 0, 0, 0, 9, 7]));
+    let later = control().record(1, Some(&[0, 1, 0, 1, 7]), Some(&[0, 5, 0, 0, 0, 9, 7]));
     assert_eq!(replay(later), Ok(None), "later versions only grow");
 }
 
 #[test]
 fn a_cut_control_batch_is_an_error() {
     let mut partition = Partition::default();
-    partition.end_transaction(1, 0, Outcome::Commit);
+    partition.end_transaction(1, 0, TxnOutcome::Commit);
     let batch = &partition.log[0];
     let header = BatchHeader::parse(batch).unwrap();
     for cut in 0..batch.len() {
@@ -298,8 +329,8 @@ fn kafkas_script() -> Partition {
     send(&mut partition, data(1, 0, 10, 5, 1100, 0));
     send(&mut partition, data(2, 3, 0, 1, 2000, 0).transactional(true));
     send(&mut partition, data(3, 0, 0, 2, 3000, 0).transactional(true));
-    partition.mark(3, 0, EndMarker { outcome: Outcome::Commit, coordinator_epoch: 9, timestamp_ms: 3500 });
-    partition.mark(4, 7, EndMarker { outcome: Outcome::Abort, coordinator_epoch: 11, timestamp_ms: 4000 });
+    partition.mark(3, 0, EndMarker { outcome: TxnOutcome::Commit, coordinator_epoch: 9, timestamp_ms: 3500 });
+    partition.mark(4, 7, EndMarker { outcome: TxnOutcome::Abort, coordinator_epoch: 11, timestamp_ms: 4000 });
     send(&mut partition, data(5, 1, i32::MAX - 1, 4, 5000, 0));
     partition
 }
@@ -398,7 +429,7 @@ proptest! {
                 snapshot = Some((partition.log.len(), partition.state.encode_snapshot()));
             }
             if end {
-                partition.end_transaction(id, epoch, Outcome::Commit);
+                partition.end_transaction(id, epoch, TxnOutcome::Commit);
             } else {
                 let batch = data(id, epoch, sequence, count, 1000, partition.end).transactional(transactional);
                 taken += i64::from(partition.send_batch(batch) == New);

@@ -9,7 +9,7 @@ use hayate_storage::checkpoint::meta_properties::META_PROPERTIES_BYTES_MAX;
 use hayate_storage::checkpoint::uuid_text::uuid_to_text;
 use hayate_storage::checkpoint::{CleanShutdown, MetaProperties, OffsetCheckpoint, PartitionMetadata};
 use hayate_storage::epochs::EpochCache;
-use hayate_storage::index::{OffsetIndex, SegmentBounds, TimeIndex};
+use hayate_storage::index::{AbortedTxn, OffsetIndex, SegmentBounds, TimeIndex, TxnIndex};
 use hayate_storage::names::TopicPartition;
 use hayate_storage::producers::ProducerState;
 use hayate_storage::store::reread_checkpoint;
@@ -144,7 +144,7 @@ pub fn read_text(bytes: &[u8]) -> bool {
 const BOUNDS: SegmentBounds =
     SegmentBounds { base_offset: Offset(1000), end_offset: Offset(9000), size_bytes: 1 << 20 };
 
-/// An offset index or a time index of a segment with these bounds.
+/// One of the three indexes of a segment with these bounds.
 pub fn index(prng: &mut Prng) -> Vec<u8> {
     let (mut offsets, mut times) = (OffsetIndex::new(BOUNDS.base_offset), TimeIndex::new(BOUNDS.base_offset));
     for entry in 1..=prng.below(6).cast_signed() {
@@ -152,14 +152,28 @@ pub fn index(prng: &mut Prng) -> Vec<u8> {
         offsets.append(offset, entry.cast_unsigned() * 4096).expect("rising");
         times.maybe_append(entry * 7, offset).expect("rising");
     }
-    if prng.chance(1, 2) { offsets.encode() } else { times.encode() }
+    let mut aborted = TxnIndex::default();
+    for entry in offsets.iter() {
+        let (last_offset, first_offset) =
+            (entry.offset, entry.offset.plus(-prng.below(200).cast_signed() - 1));
+        let last_stable_offset = last_offset.next();
+        let producer_id = ProducerId(prng.below(3).cast_signed());
+        let entry = AbortedTxn { producer_id, first_offset, last_offset, last_stable_offset };
+        aborted.append(entry).expect("rising");
+    }
+    match prng.below(3) {
+        0 => offsets.encode(),
+        1 => times.encode(),
+        _ => aborted.encode(),
+    }
 }
 
-/// Reads the bytes as either.
+/// Reads the bytes as each of them.
 pub fn read_index(bytes: &[u8]) -> bool {
     let offsets = within_bounds(bytes, |bytes| OffsetIndex::decode(bytes, &BOUNDS));
     let times = within_bounds(bytes, |bytes| TimeIndex::decode(bytes, &BOUNDS));
-    let accepted = offsets.is_ok() || times.is_ok();
+    let aborted = within_bounds(bytes, |bytes| TxnIndex::decode(bytes, BOUNDS.base_offset));
+    let accepted = offsets.is_ok() || times.is_ok() || aborted.is_ok();
     if let Ok(offsets) = offsets {
         for target in [0, 1000, 1150, 8999, i64::MAX] {
             assert!(offsets.lookup(Offset(target)).position < BOUNDS.size_bytes as u32);
@@ -171,6 +185,14 @@ pub fn read_index(bytes: &[u8]) -> bool {
             assert!(times.lookup(target).offset >= BOUNDS.base_offset);
         }
         assert_eq!(TimeIndex::decode(&times.encode(), &BOUNDS), Ok(times));
+    }
+    if let Ok(mut aborted) = aborted {
+        let mut found = Vec::new();
+        aborted.collect(Offset(0), Offset::MAX, &mut found);
+        assert!(found.len() <= aborted.entries().len());
+        assert_eq!(TxnIndex::decode(&aborted.encode(), BOUNDS.base_offset), Ok(aborted.clone()));
+        aborted.truncate_to(BOUNDS.base_offset);
+        assert!(aborted.is_empty(), "no marker lies before its segment");
     }
     accepted
 }
