@@ -9,7 +9,9 @@
 //! WAL group. The high watermark is the engine's to move; the log keeps it for the checkpoint. A borrow of the state never crosses an
 //! await: IO is planned under a borrow, done without one, and its outcome noted under another.
 
+mod aborted;
 mod append;
+pub(crate) mod files;
 mod indexes;
 mod materialise;
 mod open;
@@ -17,7 +19,7 @@ mod read;
 mod truncate;
 mod wal_feed;
 
-pub use append::{Appended, FlushTicket};
+pub use append::{Appended, FlushTicket, TransactionEnd};
 pub use read::{ReadResult, TimestampOffset};
 pub use truncate::Truncation;
 
@@ -29,8 +31,10 @@ use crate::chunk::Chunk;
 use crate::config::LogConfig;
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
+use crate::index::TxnIndex;
+use crate::mutants::{Mutant, is_active};
 use crate::names::TopicPartition;
-use crate::producers::ProducerState;
+use crate::producers::{EndMarker, ProducerState};
 use crate::segment::Segment;
 use crate::store::{Charge, Shared};
 use crate::wal::format::LogId;
@@ -57,7 +61,7 @@ pub struct LogOffsets {
     pub flushed: Offset,
     /// What the engine last set.
     pub high_watermark: Offset,
-    /// First offset of the oldest open transaction, or the high watermark.
+    /// First offset of the oldest transaction that is open, or whose marker the high watermark has not passed; else the high watermark.
     pub last_stable: Offset,
 }
 
@@ -114,6 +118,13 @@ pub(crate) struct Captured {
     pub(crate) producers: Vec<u8>,
 }
 
+/// A batch of a producer that a crash may still take back.
+pub(crate) struct Unflushed {
+    pub(crate) header: BatchHeader,
+    /// What it ends, if it is a marker.
+    pub(crate) marker: Option<EndMarker>,
+}
+
 pub(crate) struct CachedChunk {
     pub(crate) segment: Offset,
     /// The log's end offset at the chunk's end.
@@ -146,7 +157,11 @@ pub(crate) struct LogState {
     /// The producer state at the flushed mark: what of `producers` a crash cannot take back.
     pub(crate) flushed_producers: ProducerState,
     /// Batches of producers between the two.
-    pub(crate) unflushed: VecDeque<BatchHeader>,
+    pub(crate) unflushed: VecDeque<Unflushed>,
+    /// Whether some transaction index on disk lacks something, or has too much.
+    pub(crate) aborted_changed: bool,
+    /// Transaction indexes of finished segments that were read last, the latest first.
+    pub(crate) kept_aborted: VecDeque<(Offset, Rc<TxnIndex>)>,
     /// The producer state at the accounted mark, in full; empty when there is none.
     pub(crate) accounted_producers: Vec<u8>,
     pub(crate) control: VecDeque<Control>,
@@ -267,13 +282,17 @@ impl Log {
     /// How far the log has come.
     pub fn offsets(&self) -> LogOffsets {
         let state = self.inner.state.borrow();
-        let first_open = state.producers.first_unstable_offset().unwrap_or(Offset::MAX);
+        let first_unstable = match is_active(Mutant::StableTooFar) {
+            false => state.producers.first_unstable_offset(),
+            true => None,
+        };
+        let stable = first_unstable.unwrap_or(Offset::MAX).max(state.start);
         LogOffsets {
             start: state.start,
             end: state.end,
             flushed: state.flushed.offset,
             high_watermark: state.high_watermark,
-            last_stable: state.high_watermark.min(first_open),
+            last_stable: state.high_watermark.min(stable),
         }
     }
 
@@ -282,6 +301,7 @@ impl Log {
         let mut state = self.inner.state.borrow_mut();
         state.high_watermark = offset;
         state.producers.on_high_watermark(offset);
+        state.flushed_producers.on_high_watermark(offset);
     }
 
     /// Calls `callback` whenever `flushed` moved or the log failed.

@@ -16,6 +16,12 @@ pub enum Mutant {
     ReleaseBeforeFlush,
     /// Recovery replays the good frames of a damaged group.
     TornGroupHalfReplayed,
+    /// Committed readers see up to the high watermark, whatever is open.
+    StableTooFar,
+    /// What is durable of producers lacks the ends of their transactions.
+    MarkerForgotten,
+    /// Recovery learns of no aborted transaction.
+    AbortForgotten,
     /// The broker panics while it decodes a request of the client `TRIGGER`.
     PanicInDecoding,
     /// The broker panics while it answers a request of the client `TRIGGER`.
@@ -30,12 +36,15 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those that the simulated store must catch, by the name that selects them.
-    pub const OF_STORE: [(&'static str, Mutant); 5] = [
+    pub const OF_STORE: [(&'static str, Mutant); 8] = [
         ("ack-before-flush", Mutant::AckBeforeFlush),
         ("no-crc-at-recovery", Mutant::NoCrcAtRecovery),
         ("stale-tail-accepted", Mutant::StaleTailAccepted),
         ("release-before-flush", Mutant::ReleaseBeforeFlush),
         ("torn-group-half-replayed", Mutant::TornGroupHalfReplayed),
+        ("stable-too-far", Mutant::StableTooFar),
+        ("marker-forgotten", Mutant::MarkerForgotten),
+        ("abort-forgotten", Mutant::AbortForgotten),
     ];
 
     /// Those that panic in a broker, by the name that selects them.

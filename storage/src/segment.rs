@@ -3,7 +3,7 @@
 
 use crate::batch::{BatchHeader, Offset};
 use crate::disk::File;
-use crate::index::SegmentIndexes;
+use crate::index::{SegmentIndexes, TxnIndex};
 
 /// The largest timestamp of a segment that cannot be read: never old enough to go.
 pub(crate) const TIMESTAMP_UNKNOWN_MS: i64 = i64::MAX;
@@ -19,6 +19,25 @@ pub(crate) enum Stage {
     Finished,
 }
 
+/// Where a segment's aborted transactions are: those whose marker lies in it.
+#[derive(Debug)]
+pub(crate) enum Aborted {
+    /// In memory; the file may not have them yet.
+    Here(TxnIndex),
+    /// In the file alone: the segment takes no more appends.
+    InFile,
+}
+
+impl Aborted {
+    /// Of a segment that takes appends.
+    pub(crate) fn active(&mut self) -> &mut TxnIndex {
+        match self {
+            Aborted::Here(index) => index,
+            Aborted::InFile => unreachable!("what takes appends is in memory"),
+        }
+    }
+}
+
 pub(crate) struct Segment {
     pub(crate) base: Offset,
     /// Bytes of batches, wherever they are.
@@ -32,6 +51,9 @@ pub(crate) struct Segment {
     pub(crate) indexes: Option<SegmentIndexes>,
     /// Bytes of the segment that the stored index files cover.
     pub(crate) indexed_bytes: u64,
+    pub(crate) aborted: Aborted,
+    /// How many of them the file has, the first ones; `None` if it may have others.
+    pub(crate) aborted_stored: Option<usize>,
     /// Timestamp of the first batch of this run, for rolling by time.
     pub(crate) first_timestamp_ms: Option<i64>,
     /// Once it takes no more appends and retention has asked: what [`Segment::largest_timestamp_ms`] says, so that its indexes need not
@@ -56,6 +78,8 @@ impl Segment {
             file: None,
             indexes: Some(SegmentIndexes::new(base, interval_bytes)),
             indexed_bytes: 0,
+            aborted: Aborted::Here(TxnIndex::default()),
+            aborted_stored: Some(0),
             first_timestamp_ms: None,
             largest_timestamp_ms: None,
             created_ms: now_ms,
@@ -72,6 +96,24 @@ impl Segment {
         segment.stage = stage;
         segment.indexes = None;
         segment
+    }
+
+    /// Forgets aborted transactions whose marker lies at or beyond `offset`; the segment takes appends.
+    pub(crate) fn truncate_aborted(&mut self, offset: Offset) {
+        let index = self.aborted.active();
+        let before = index.entries().len();
+        index.truncate_to(offset);
+        if index.entries().len() < before {
+            self.aborted_stored = None;
+        }
+    }
+
+    /// Size of its transaction index as far as it is in memory.
+    pub(crate) const fn aborted_bytes(&self) -> usize {
+        match &self.aborted {
+            Aborted::Here(index) => index.size_bytes(),
+            Aborted::InFile => 0,
+        }
     }
 
     /// Counts a batch that begins at the segment's end. `header` is as it stands in the log.

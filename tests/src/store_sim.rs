@@ -2,11 +2,12 @@
 //! question whether everything that was promised is there.
 //!
 //! Promised is: what was acknowledged is read back, in order, once; what a reader has seen neither disappears nor changes; an
-//! idempotent producer's repeated batch is recognised. One seed is one life of a node: several runs, each ended by a crash, a kill or a
+//! idempotent producer's repeated batch is recognised; a reader of committed records sees those of committed transactions, all and alone. One seed is one life of a node: several runs, each ended by a crash, a kill or a
 //! clean stop. Everything that a run did is counted, so that a campaign can prove what it has covered.
 
 mod life;
 mod model;
+mod transactions;
 mod work;
 
 pub use life::{Life, run_seed};
@@ -34,4 +35,7 @@ pub const MUST_REACH: &[&str] = &[
     "start advanced",
     "log cut by epoch",
     "clean stop",
+    "committed",
+    "aborted",
+    "committed read",
 ];

@@ -39,6 +39,7 @@ pub const MODULES: &[&str] = &[
     "hayate_storage::foreign",
     "hayate_storage::kafka_folder",
     "hayate_storage::kafka_folder::settle",
+    "hayate_storage::log::aborted",
     "hayate_storage::log::indexes",
     "hayate_storage::log::materialise",
     "hayate_storage::log::open",
@@ -241,8 +242,8 @@ mod tests {
     fn a_level_for_all_below_takes_back_what_they_had() {
         let mut levels = Levels::parse("info,hayate_storage::log=trace,hayate_storage::store=warn").unwrap();
         let affected = levels.set_below("hayate_storage::log", Level::Error);
-        let log =
-            ["", "::indexes", "::materialise", "::open"].map(|rest| format!("hayate_storage::log{rest}"));
+        let log = ["", "::aborted", "::indexes", "::materialise", "::open"]
+            .map(|rest| format!("hayate_storage::log{rest}"));
         assert_eq!(affected, log);
         assert_eq!(levels.of("hayate_storage::log::open"), Level::Error);
         assert_eq!(levels.of("hayate_storage::store"), Level::Warn);

@@ -2,17 +2,19 @@
 //! offset and epoch there, and queue the log for the next WAL group. No await, no IO: the order of calls is the order of
 //! the log.
 
-use super::{CachedChunk, Log, LogInner, LogState};
+use super::{CachedChunk, Log, LogInner, LogState, Unflushed};
+use crate::batch::control::EndTxnMarker;
 use crate::batch::header::{set_base_offset, set_partition_leader_epoch};
-use crate::batch::validate::{ValidBatch, restamp};
-use crate::batch::{BatchHeader, LeaderEpoch, NO_TIMESTAMP_MS, Offset, TimestampType};
+use crate::batch::validate::{Stamp, ValidBatch, restamp};
+use crate::batch::{BatchHeader, LeaderEpoch, NO_TIMESTAMP_MS, Offset, ProducerId, TimestampType};
 use crate::chunk::{Chunk, block_floor};
 use crate::disk::DiskError;
 use crate::error::{AppendError, StorageError};
-use crate::producers::Verdict;
+use crate::producers::{EndMarker, TransactionVersion, Verdict};
 use crate::retention::{RollInputs, jitter_ms, must_roll};
 use crate::segment::{Segment, Stage};
 use crate::store::Shared;
+use std::cell::RefMut;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -37,6 +39,19 @@ pub struct Appended {
     pub duplicate: bool,
     /// Resolves when the batch is durable.
     pub durable: FlushTicket,
+}
+
+/// The end of a transaction, as its coordinator decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionEnd {
+    /// Whose transaction.
+    pub producer_id: ProducerId,
+    /// The producer's epoch.
+    pub producer_epoch: i16,
+    /// How it ended, and the coordinator's epoch.
+    pub marker: EndTxnMarker,
+    /// The coordinator's rules.
+    pub version: TransactionVersion,
 }
 
 /// Resolves when the log is durable up to an offset, or failed.
@@ -116,22 +131,59 @@ impl Log {
         epoch: LeaderEpoch,
     ) -> Result<Appended, AppendError> {
         assert!(batch.recompress.is_none(), "recompress before appending");
-        let inner = &self.inner;
-        inner.check()?;
-        inner.shared.check_space()?;
-        let now_ms = inner.shared.rt.wall_ms();
-        let mut state = inner.state.borrow_mut();
-        if state.truncating {
-            return Err(AppendError::Storage(StorageError::Closed));
-        }
+        let state = self.appendable()?;
         if let Some(duplicate) = state.judge_producer(&batch.header)? {
             return Ok(self.duplicate(&state, duplicate));
         }
-        let bytes = &records[..batch.header.total_bytes()];
+        self.enter(state, &records[..batch.header.total_bytes()], batch, None, epoch)
+    }
+
+    /// Appends the marker that ends a transaction; it need not have a record here.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was appended then.
+    pub fn append_marker(&self, end: &TransactionEnd, epoch: LeaderEpoch) -> Result<Appended, AppendError> {
+        let state = self.appendable()?;
+        let TransactionEnd { producer_id, producer_epoch, marker, version } = *end;
+        let EndTxnMarker { outcome, coordinator_epoch } = marker;
+        let judged = state.producers.check_marker(producer_id, producer_epoch, coordinator_epoch, version);
+        judged.map_err(AppendError::Producer)?;
+        let timestamp_ms = self.inner.shared.rt.wall_ms();
+        let batch = marker.to_batch(state.end, epoch, timestamp_ms, producer_id, producer_epoch);
+        let header = BatchHeader::parse(&batch).expect("our own batch has a good header");
+        let timestamp_type = state.config.message_timestamp_type;
+        let stamp = (timestamp_type == TimestampType::LogAppendTime)
+            .then_some(Stamp { timestamp_type, max_timestamp_ms: timestamp_ms });
+        let valid = ValidBatch { header, stamp, recompress: None };
+        let marker = EndMarker { outcome, coordinator_epoch, timestamp_ms };
+        self.enter(state, &batch, &valid, Some(marker), epoch)
+    }
+
+    /// # Errors
+    /// Why nothing can be appended now.
+    fn appendable(&self) -> Result<RefMut<'_, LogState>, AppendError> {
+        self.inner.check()?;
+        self.inner.shared.check_space()?;
+        let state = self.inner.state.borrow_mut();
+        if state.truncating { Err(AppendError::Storage(StorageError::Closed)) } else { Ok(state) }
+    }
+
+    /// Gives a batch that was judged its place. `marker` is what it holds if it ends a transaction.
+    fn enter(
+        &self,
+        mut state: RefMut<'_, LogState>,
+        bytes: &[u8],
+        batch: &ValidBatch,
+        marker: Option<EndMarker>,
+        epoch: LeaderEpoch,
+    ) -> Result<Appended, AppendError> {
+        let inner = &self.inner;
+        let now_ms = inner.shared.rt.wall_ms();
         let max_timestamp_ms =
             batch.stamp.map_or(batch.header.max_timestamp_ms, |stamp| stamp.max_timestamp_ms);
         let new_chunk = state.make_room(inner, &batch.header, max_timestamp_ms, now_ms)?;
-        let base_offset = state.push(bytes, batch, max_timestamp_ms, epoch);
+        let header = BatchHeader { max_timestamp_ms, ..batch.header };
+        let base_offset = state.push(bytes, header, batch.stamp, marker, epoch);
         let appended = Appended {
             base_offset,
             last_offset: state.end.plus(-1),
@@ -226,6 +278,8 @@ impl LogState {
     fn is_roll_due(&self, header: &BatchHeader, max_timestamp_ms: i64, now_ms: i64) -> bool {
         let segment = self.active();
         let index_bytes = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets().len() * 8);
+        // Kafka lets that of transactions grow; here it is in memory.
+        let index_bytes = index_bytes.max(segment.aborted_bytes());
         let inputs = RollInputs {
             segment_base: segment.base,
             segment_bytes: segment.size,
@@ -271,32 +325,34 @@ impl LogState {
     fn push(
         &mut self,
         bytes: &[u8],
-        batch: &ValidBatch,
-        max_timestamp_ms: i64,
+        header: BatchHeader,
+        stamp: Option<Stamp>,
+        marker: Option<EndMarker>,
         epoch: LeaderEpoch,
     ) -> Offset {
         let base = self.end;
-        let end = base.plus(i64::from(batch.header.last_offset_delta)).next();
+        let header = BatchHeader { base_offset: base, partition_leader_epoch: epoch, ..header };
+        let end = header.next_offset();
         let cached = self.chunks.back_mut().expect("room was made");
         cached.chunk.append(bytes, |copy| {
-            if let Some(stamp) = batch.stamp {
+            if let Some(stamp) = stamp {
                 restamp(copy, stamp);
             }
             set_base_offset(copy, base);
             set_partition_leader_epoch(copy, epoch);
         });
         cached.end_offset = end;
-        let header = BatchHeader {
-            base_offset: base,
-            partition_leader_epoch: epoch,
-            max_timestamp_ms,
-            ..batch.header
-        };
         self.active_mut().push(&header);
         self.epochs_changed |= self.epochs.assign(epoch, base);
         if header.producer_id.is_some() {
-            self.producers.apply(&header, base);
-            self.unflushed.push_back(header);
+            match &marker {
+                None => self.producers.apply(&header, base),
+                Some(marker) => {
+                    let completed = self.producers.end_transaction(&header, marker);
+                    self.note_completed(completed);
+                }
+            }
+            self.unflushed.push_back(Unflushed { header, marker });
         }
         self.end = end;
         base

@@ -72,6 +72,7 @@ impl LogInner {
         let active = self.shared.wal.borrow().active_sequence();
         let captured = self.state.borrow().captured();
         self.materialise(Until::Mark(captured.mark)).await?;
+        self.store_aborted(captured.mark.offset).await?;
         if self.state.borrow().epochs_changed {
             self.store_epochs().await?;
         }
@@ -169,6 +170,7 @@ impl LogInner {
         file.truncate(size).await?;
         file.sync().await?;
         self.store_indexes_of_sound(base).await?;
+        self.leave_aborted_in_file(base).await?;
         let snapshot = {
             let state = self.state.borrow();
             state.segment_after(base).and_then(|next| Some((next.base, next.snapshot.clone()?)))

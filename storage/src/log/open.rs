@@ -1,6 +1,7 @@
 //! Making and opening logs. Opening believes the checkpoint, which recovery has brought up to date: where the log ends,
 //! and the producer state there. It looks at names and sizes, never through the data.
 
+use super::files::{SMALL_BYTES_MAX, aborted_of, path_of};
 use super::{LogInner, LogState, Mark, Stored};
 use crate::batch::Offset;
 use crate::checkpoint::PartitionMetadata;
@@ -10,17 +11,17 @@ use crate::disk::{DirEntry, Disk, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
 use crate::foreign::{is_of_log, name_foreign};
-use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
+use crate::index::{OffsetIndex, SegmentBounds, TimeIndex, TxnIndex};
 use crate::names::{FileKind, FileName, FileStage, FolderMark, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use crate::producers::ProducerState;
 use crate::recovery::DAMAGE_MARK;
-use crate::segment::{Segment, Stage};
+use crate::segment::{Aborted, Segment, Stage};
 use crate::store::{LogSpec, Shared};
 use crate::wal::format::LogId;
 use hayate_rt::notify::{Lock, Notify};
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -110,6 +111,9 @@ impl LogInner {
             flushed_producers: producers.clone(),
             producers,
             unflushed: VecDeque::new(),
+            // What a crash left of a file is brought in order with the next checkpoint.
+            aborted_changed: true,
+            kept_aborted: VecDeque::new(),
             accounted_producers: start.producers,
             control: VecDeque::new(),
             cuts_fed: 0,
@@ -209,6 +213,7 @@ async fn list_segments(
     is_damaged: bool,
 ) -> Result<Vec<Segment>, StorageError> {
     let mut segments = Vec::new();
+    let mut with_aborted = BTreeSet::new();
     let entries = shared.disk.list(folder).await?;
     name_foreign(folder, &entries, is_of_log);
     for entry in &entries {
@@ -222,6 +227,9 @@ async fn list_segments(
         match (file.kind, file.base_offset.cmp(&start.end.segment)) {
             (FileKind::Log, Ordering::Less) => {
                 segments.push(Segment::stored(file.base_offset, entry.len_bytes, Stage::Finished, now_ms));
+            }
+            (FileKind::TxnIndex, Ordering::Less | Ordering::Equal) if entry.len_bytes > 0 => {
+                with_aborted.insert(file.base_offset);
             }
             (FileKind::Log, Ordering::Equal) => cut_leftover(shared, &path, entry.len_bytes, start).await?,
             (FileKind::OffsetIndex | FileKind::TimeIndex, Ordering::Equal) if entry.len_bytes > 0 => {
@@ -247,8 +255,38 @@ async fn list_segments(
         active = Segment::new(start.end.segment, 0, now_ms, 0);
         active.indexes = None;
     }
+    for segment in segments.iter_mut().filter(|segment| with_aborted.contains(&segment.base)) {
+        segment.aborted = Aborted::InFile;
+    }
+    if with_aborted.contains(&active.base) {
+        load_aborted(shared, folder, start, &mut active).await?;
+    }
     segments.push(active);
     Ok(segments)
+}
+
+/// The aborted transactions of the active segment. A crash may have left some of markers that are gone.
+async fn load_aborted(
+    shared: &Shared,
+    folder: &Path,
+    start: &LogStart,
+    active: &mut Segment,
+) -> Result<(), StorageError> {
+    let path = path_of(folder, active.base, FileKind::TxnIndex);
+    let bytes = shared.disk.read_small(&path, SMALL_BYTES_MAX).await?.unwrap_or_default();
+    match TxnIndex::decode(&bytes, active.base) {
+        Ok(index) => {
+            active.aborted_stored = Some(index.entries().len());
+            active.aborted = Aborted::Here(index);
+            active.truncate_aborted(start.end.offset);
+        }
+        Err(cause) => {
+            tracing::warn!(file = %path.display(), %cause, "transaction index rebuilt");
+            active.aborted = Aborted::Here(aborted_of(&shared.disk, folder, active.base, start.end).await?);
+            active.aborted_stored = None;
+        }
+    }
+    Ok(())
 }
 
 /// Cuts blocks behind the log's end; the zeros of the last block may stay.

@@ -1,6 +1,7 @@
 //! Logs on a simulated disk: what opening finds, what retention removes, what damage does to reads.
 
 mod damage;
+mod transactions;
 
 use super::*;
 use crate::batch::validate::{ProduceRules, validate};

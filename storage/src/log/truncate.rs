@@ -121,6 +121,7 @@ impl LogInner {
         let _phase = self.shared.rt.phase("truncating");
         self.log_cut(mark).await?;
         let _held = self.files.acquire().await;
+        self.bring_aborted(mark.segment).await?;
         let dropped = self.state.borrow_mut().cut_end(mark, &self.shared)?;
         // Together with the cut: a read under way sees the one and keeps nothing, a later one finds nothing of what is gone.
         self.shared.forget_reads(self.id);
@@ -143,6 +144,7 @@ impl LogInner {
             self.remove_file(mark.segment, kind).await?;
         }
         self.shared.disk.sync_dir(&self.folder).await?;
+        self.store_aborted(mark.offset).await?;
         let path = self.segment_path(mark.segment, FileKind::Log);
         if self.shared.disk.exists(&path).await? {
             let file = self.segment_file(mark.segment).await?;
@@ -154,6 +156,8 @@ impl LogInner {
         let producers = self.rebuild_producers(mark).await?;
         {
             let mut state = self.state.borrow_mut();
+            let mut producers = producers;
+            producers.on_high_watermark(state.high_watermark);
             state.flushed_producers = producers.clone();
             state.producers = producers;
             state.unflushed.clear();
@@ -286,8 +290,11 @@ impl LogState {
         active.stage = Stage::Active;
         active.indexed_bytes = 0;
         active.largest_timestamp_ms = None;
+        active.truncate_aborted(mark.offset);
         // Rebuilt at the next read: the largest timestamp may have gone.
         active.indexes = (mark.pos == 0).then(|| crate::index::SegmentIndexes::new(mark.segment, interval));
+        self.aborted_changed = true;
+        self.kept_aborted.clear();
         self.cut_chunks(mark, shared)?;
         for reached in [&mut self.walled, &mut self.flushed, &mut self.accounted] {
             if reached.offset > mark.offset {

@@ -1,8 +1,9 @@
 //! The log's side of the WAL: what it has for the next group, and what it learns when the group is durable.
 
-use super::{Captured, Control, LogInner, LogState, Mark};
+use super::{Captured, Control, LogInner, LogState, Mark, Unflushed};
 use crate::batch::{BatchScan, Offset, scan::Checksums};
 use crate::error::StorageError;
+use crate::mutants::{Mutant, is_active};
 use crate::wal::format::LogId;
 use crate::wal::group::{GroupBuilder, Placement};
 use std::rc::Rc;
@@ -163,11 +164,19 @@ impl LogState {
 
     /// Takes over what a crash can no longer take back.
     fn settle_producers(&mut self) {
-        while let Some(header) =
-            self.unflushed.pop_front_if(|header| header.next_offset() <= self.flushed.offset)
+        let flushed = self.flushed.offset;
+        while let Some(Unflushed { header, marker }) =
+            self.unflushed.pop_front_if(|batch| batch.header.next_offset() <= flushed)
         {
-            self.flushed_producers.apply(&header, header.base_offset);
+            match marker {
+                None => self.flushed_producers.apply(&header, header.base_offset),
+                Some(_) if is_active(Mutant::MarkerForgotten) => {}
+                Some(marker) => {
+                    self.flushed_producers.end_transaction(&header, &marker);
+                }
+            }
         }
+        self.flushed_producers.on_high_watermark(self.high_watermark);
     }
 
     /// The flushed mark, and the producer state exactly there.

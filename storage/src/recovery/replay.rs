@@ -3,25 +3,29 @@
 
 use super::Context;
 use super::plan::{LogPlan, Write};
-use crate::batch::scan::{Checksums, Scanned};
-use crate::batch::{BatchHeader, BatchScan, LeaderEpoch, Offset};
+use crate::batch::scan::Scanned;
+use crate::batch::{BatchHeader, LeaderEpoch, Offset};
 use crate::chunk::{block_ceil, block_floor};
 use crate::disk::{AlignedBuf, Durability, File, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::StorageError;
-use crate::index::{OffsetIndex, SegmentBounds, TimeIndex};
+use crate::index::TxnIndex;
+use crate::index::{AbortedTxn, OffsetIndex, SegmentBounds, TimeIndex};
+use crate::log::files::{
+    SMALL_BYTES_MAX, aborted_of, look_through, newest_snapshot, path_of, segment_bases, store_aborted,
+};
 use crate::log::{Mark, read_epochs};
-use crate::names::{FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT, SegmentFile};
+use crate::mutants::{Mutant, is_active};
+use crate::names::{FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT};
 use crate::producers::ProducerState;
 use crate::wal::format::LogId;
 use crate::wal::guard::{Guard, Guarded, TailGuard};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 /// Largest single write, and read, while replaying.
 const PIECE_BYTES: usize = 1 << 20;
-const INDEX_BYTES_MAX: usize = 64 << 20;
 
 /// Brings the segments in `folder` to what `plan` says; returns the producer state at the end, given that at the plan's base.
 pub(super) async fn replay(
@@ -69,10 +73,6 @@ async fn guard_front(
     let bytes = file.read_at(pos, front_bytes).await?;
     let guarded = Guarded { log, segment, pos, bytes };
     Ok(Some(guard.protect(&guarded).await?))
-}
-
-fn path_of(folder: &Path, base: Offset, kind: FileKind) -> PathBuf {
-    folder.join(SegmentFile::live(base, kind).to_string())
 }
 
 async fn open_segment(context: &Context<'_>, folder: &Path, base: Offset) -> Result<File, StorageError> {
@@ -173,7 +173,7 @@ async fn trim_indexes(context: &Context<'_>, folder: &Path, plan: &LogPlan) -> R
         let bounds = SegmentBounds { base_offset: base, end_offset: Offset::MAX, size_bytes: u64::MAX };
         for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
             let path = path_of(folder, base, kind);
-            let Some(bytes) = context.disk.read_small(&path, INDEX_BYTES_MAX).await? else { continue };
+            let Some(bytes) = context.disk.read_small(&path, SMALL_BYTES_MAX).await? else { continue };
             let trimmed = if kind == FileKind::OffsetIndex {
                 OffsetIndex::decode(&bytes, &bounds).ok().map(|mut index| {
                     index.truncate_to(plan.untouched);
@@ -201,14 +201,21 @@ struct Learnt {
     producers_from: Offset,
     epochs: EpochCache,
     epochs_from: Offset,
+    /// Aborted transactions whose marker lies at or beyond `epochs_from`, by the segment that it is in.
+    aborted: BTreeMap<Offset, Vec<AbortedTxn>>,
 }
 
 impl Learnt {
-    fn take(&mut self, batch: &Scanned<'_>) {
+    fn take(&mut self, segment: Offset, batch: &Scanned<'_>) {
         let BatchHeader { base_offset, partition_leader_epoch: epoch, .. } = batch.header;
         if base_offset >= self.producers_from {
             // A batch that no leader writes is the reader's to report.
-            let _ = self.producers.replay(&batch.header, batch.bytes);
+            let completed = self.producers.replay(&batch.header, batch.bytes).ok().flatten();
+            let aborted = completed.and_then(|completed| completed.aborted());
+            let is_new = base_offset >= self.epochs_from && !is_active(Mutant::AbortForgotten);
+            if let Some(aborted) = aborted.filter(|_| is_new) {
+                self.aborted.entry(segment).or_default().push(aborted);
+            }
         }
         if base_offset >= self.epochs_from && epoch >= LeaderEpoch(0) {
             self.epochs.assign(epoch, base_offset);
@@ -216,88 +223,75 @@ impl Learnt {
     }
 }
 
-/// Stores the leader epochs as they are at the plan's end, and returns the producer state there: from that at its base if the log only
-/// grew, else from the newest snapshot before the cut.
+/// Stores the leader epochs and the aborted transactions as they are at the plan's end, and returns the producer state there: from that
+/// at its base if the log only grew, else from the newest snapshot before what was touched.
 async fn learn(
     context: &Context<'_>,
     folder: &Path,
     plan: &LogPlan,
     producers: &[u8],
 ) -> Result<Vec<u8>, StorageError> {
-    let segments = segment_bases(context, folder).await?;
+    let segments = segment_bases(context.disk, folder).await?;
     let (producers, mut from) = if plan.cut {
-        newest_snapshot(context, folder, plan.end.offset).await?
+        newest_snapshot(context.disk, folder, plan.untouched).await?
     } else {
         let full = ProducerState::from_full(producers, context.rt.wall_ms(), i64::MAX);
         (full.unwrap_or_else(|| ProducerState::new(i64::MAX)), plan.base)
     };
     let producers_from = from.offset;
+    let holder = segments.iter().copied().rfind(|base| *base <= plan.untouched);
+    let holder = holder.or(segments.first().copied());
     if plan.untouched < from.offset {
-        let holder = segments.iter().copied().rfind(|base| *base <= plan.untouched);
-        let segment = holder.or(segments.first().copied()).unwrap_or(from.segment).min(from.segment);
+        let segment = holder.unwrap_or(from.segment).min(from.segment);
         from = Mark { offset: plan.untouched, segment, pos: 0 };
     }
     let mut epochs = read_epochs(context.disk, folder).await?;
     let stored = epochs.clone();
     epochs.truncate_from_end(plan.untouched);
-    let mut learnt = Learnt { producers, producers_from, epochs, epochs_from: plan.untouched };
-    for base in segments.into_iter().filter(|base| from.segment <= *base && *base <= plan.end.segment) {
+    let (epochs_from, aborted) = (plan.untouched, BTreeMap::new());
+    let mut learnt = Learnt { producers, producers_from, epochs, epochs_from, aborted };
+    for base in segments.iter().copied().filter(|base| from.segment <= *base && *base <= plan.end.segment) {
         let pos = if base == from.segment { from.pos } else { 0 };
-        let path = path_of(folder, base, FileKind::Log);
-        let file = context.disk.open(&path, OpenMode::Read).await?;
+        let file = context.disk.open(path_of(folder, base, FileKind::Log), OpenMode::Read).await?;
         let size = if base == plan.end.segment { plan.end.pos } else { file.len().await? };
-        look_through(&file, pos, size, &mut learnt).await?;
+        look_through(&file, pos, size, &mut |batch| learnt.take(base, batch)).await?;
     }
-    let Learnt { producers, epochs, .. } = learnt;
+    let Learnt { producers, epochs, mut aborted, .. } = learnt;
     if epochs != stored {
         let text = epochs.render();
         context.disk.replace_small(folder.join(LEADER_EPOCH_CHECKPOINT), text.as_bytes()).await?;
     }
+    for base in segments.into_iter().filter(|base| Some(*base) >= holder) {
+        let later = aborted.remove(&base).unwrap_or_default();
+        settle_aborted(context, folder, plan, base, later).await?;
+    }
     Ok(if producers.is_empty() { Vec::new() } else { producers.encode_full() })
 }
 
-async fn segment_bases(context: &Context<'_>, folder: &Path) -> Result<Vec<Offset>, StorageError> {
-    let entries = context.disk.list(folder).await?;
-    let bases = entries.iter().filter_map(|entry| match FileName::parse(&entry.name) {
-        FileName::Segment(file) if file.kind == FileKind::Log && file.stage == FileStage::Live => {
-            Some(file.base_offset)
-        }
-        _ => None,
-    });
-    Ok(bases.collect())
-}
-
-async fn newest_snapshot(
+/// Makes the transaction index of a segment hold what it had of before the untouched offset, and `later`.
+async fn settle_aborted(
     context: &Context<'_>,
     folder: &Path,
-    end: Offset,
-) -> Result<(ProducerState, Mark), StorageError> {
-    let bases = segment_bases(context, folder).await?;
-    for base in bases.iter().rev().filter(|base| **base <= end) {
-        let path = path_of(folder, *base, FileKind::Snapshot);
-        let bytes = context.disk.read_small(path, INDEX_BYTES_MAX).await?;
-        let decode =
-            |bytes: Vec<u8>| ProducerState::from_snapshot(&bytes, context.rt.wall_ms(), i64::MAX).ok();
-        if let Some(state) = bytes.and_then(decode) {
-            return Ok((state, Mark { offset: *base, segment: *base, pos: 0 }));
+    plan: &LogPlan,
+    base: Offset,
+    later: Vec<AbortedTxn>,
+) -> Result<(), StorageError> {
+    let path = path_of(folder, base, FileKind::TxnIndex);
+    let stored = context.disk.read_small(&path, SMALL_BYTES_MAX).await?.unwrap_or_default();
+    let index = match TxnIndex::decode(&stored, base) {
+        Ok(mut index) => {
+            index.truncate_to(plan.untouched);
+            // Markers that do not follow each other are damage, which readers of the batches meet.
+            for aborted in later {
+                let _ = index.append(aborted);
+            }
+            index
         }
-    }
-    let first = bases.first().copied().unwrap_or(Offset::ZERO);
-    Ok((ProducerState::new(i64::MAX), Mark { offset: first, segment: first, pos: 0 }))
-}
-
-async fn look_through(file: &File, mut pos: u64, size: u64, learnt: &mut Learnt) -> Result<(), StorageError> {
-    let mut want = PIECE_BYTES;
-    while pos < size {
-        let span = want.min((size - pos) as usize);
-        let bytes = file.read_at(pos, span).await?;
-        let mut scan = BatchScan::new(&bytes, Checksums::Trust);
-        scan.by_ref().for_each(|batch| learnt.take(&batch));
-        match scan.position() as u64 {
-            0 if (span as u64) < size - pos => want *= 2,
-            0 => return Err(StorageError::Corrupt(format!("{} at position {pos}", file.path().display()))),
-            passed => pos += passed,
+        Err(cause) => {
+            tracing::warn!(file = %path.display(), %cause, "transaction index rebuilt");
+            aborted_of(context.disk, folder, base, plan.end).await?
         }
-    }
-    Ok(())
+    };
+    let bytes = index.encode();
+    if bytes == stored { Ok(()) } else { store_aborted(context.disk, folder, base, &bytes).await }
 }

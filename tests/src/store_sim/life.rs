@@ -28,10 +28,11 @@ const DATA_DIR: &str = "/data";
 /// More virtual time than any life takes: whatever is still not done hangs.
 const LIFE_LIMIT: Duration = Duration::from_secs(3600);
 /// What each partition of a life is for, by its number.
-const PARTITIONS: i32 = 4;
+const PARTITIONS: i32 = 5;
 const IDEMPOTENT: i32 = 1;
 const DELETING: i32 = 2;
 const FOLLOWING: i32 = 3;
+const TRANSACTING: i32 = 4;
 /// More leader epochs than a run goes through.
 const EPOCHS_A_RUN: i32 = 10_000;
 
@@ -219,10 +220,14 @@ impl Life {
             }
             at = end;
         }
+        model.borrow_mut().cut(offsets.end);
+        log.set_high_watermark(offsets.end);
+        let aborted = log.aborted_transactions(offsets.start, offsets.end).await;
+        let aborted = aborted.map_err(|error| Broken(format!("aborted transactions: {error}")))?;
         let mut model = model.borrow_mut();
         model.start = offsets.start;
-        model.cut(offsets.end);
         model.promise(offsets.end);
+        model.compare_transactions(log, offsets.start, &aborted)?;
         for sent in model.sent.iter().filter(|sent| sent.base >= offsets.start) {
             let epoch = log.epoch_at(sent.base);
             if epoch != Some(sent.epoch) {
@@ -267,6 +272,11 @@ impl Life {
             if number == FOLLOWING {
                 let work = clients.clone().follow(log, model.clone());
                 rt.spawn(Queue::Foreground, work).detach();
+                continue;
+            }
+            if number == TRANSACTING {
+                rt.spawn(Queue::Foreground, clients.clone().transact(log.clone(), model.clone())).detach();
+                rt.spawn(Queue::Foreground, clients.clone().consume_committed(log, model.clone())).detach();
                 continue;
             }
             spawn(clients.clone().produce(log.clone(), model.clone(), number == IDEMPOTENT));

@@ -1,8 +1,10 @@
 //! What a partition must hold: every batch that was sent, and how far it was acknowledged or seen.
 
 use hayate_storage::batch::{
-    BatchBuilder, BatchHeader, BatchScan, LeaderEpoch, Offset, ProducerId, ScanEnd, scan::Checksums,
+    BatchBuilder, BatchHeader, BatchScan, LeaderEpoch, Offset, ProducerId, ScanEnd, control::TxnOutcome,
+    scan::Checksums,
 };
+use hayate_storage::log::TransactionEnd;
 use std::fmt;
 
 /// About when a simulation takes place: producers with older records would count as expired.
@@ -15,11 +17,18 @@ pub struct Sent {
     pub next: Offset,
     /// The leader epoch that it was appended in.
     pub epoch: LeaderEpoch,
-    /// CRC of the batch: content, without offset and epoch.
-    pub crc: u32,
+    /// CRC of the batch: content, without offset and epoch. None of what the log itself made.
+    pub crc: Option<u32>,
     pub sequence: i32,
     /// The batch of an idempotent producer, to be sent again.
     pub bytes: Vec<u8>,
+    /// Who sent it, and in which epoch.
+    pub producer: ProducerId,
+    pub producer_epoch: i16,
+    /// Whether it is part of a transaction.
+    pub transactional: bool,
+    /// How its producer's transaction ends here.
+    pub ends: Option<TxnOutcome>,
 }
 
 /// One partition as its clients know it.
@@ -31,6 +40,8 @@ pub struct Model {
     pub promised: Offset,
     /// Everything before this may be gone: records deleted on purpose.
     pub start: Offset,
+    /// The last stable offset that was seen.
+    pub stable_seen: Offset,
     /// How often the end was cut, or was about to be.
     pub cuts: u64,
     /// The idempotent producer's next sequence number.
@@ -54,6 +65,21 @@ impl Model {
         if let Some(sequence) = sequence {
             builder = builder.producer(ProducerId(77), 0, sequence);
         }
+        Model::filled(builder, id, records, bytes)
+    }
+
+    /// A batch of a transaction, of a producer in an epoch of its with a sequence.
+    pub fn transactional_batch(
+        id: u64,
+        records: usize,
+        bytes: usize,
+        (producer, epoch, sequence): (ProducerId, i16, i32),
+    ) -> Vec<u8> {
+        let builder = BatchBuilder::new().producer(producer, epoch, sequence).transactional(true);
+        Model::filled(builder, id, records, bytes)
+    }
+
+    fn filled(mut builder: BatchBuilder, id: u64, records: usize, bytes: usize) -> Vec<u8> {
         for record in 0..records {
             let mut value = vec![(id % 251) as u8; bytes / records + 1];
             value.splice(..0, id.to_be_bytes());
@@ -66,7 +92,40 @@ impl Model {
     pub fn push(&mut self, base: Offset, epoch: LeaderEpoch, header: &BatchHeader, batch: Vec<u8>) {
         let next = base.plus(i64::from(header.last_offset_delta)).next();
         let bytes = if header.base_sequence >= 0 { batch } else { Vec::new() };
-        self.sent.push(Sent { base, next, epoch, crc: header.crc, sequence: header.base_sequence, bytes });
+        self.sent.push(Sent {
+            base,
+            next,
+            epoch,
+            crc: Some(header.crc),
+            sequence: header.base_sequence,
+            bytes,
+            producer: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            transactional: header.is_transactional(),
+            ends: None,
+        });
+    }
+
+    /// The end of a transaction, of which the log made a batch.
+    pub fn push_end(&mut self, base: Offset, epoch: LeaderEpoch, end: &TransactionEnd) {
+        self.sent.push(Sent {
+            base,
+            next: base.next(),
+            epoch,
+            crc: None,
+            sequence: -1,
+            bytes: Vec::new(),
+            producer: end.producer_id,
+            producer_epoch: end.producer_epoch,
+            transactional: true,
+            ends: Some(end.marker.outcome),
+        });
+    }
+
+    /// The batch that begins at an offset.
+    pub fn sent_at(&self, base: Offset) -> Option<&Sent> {
+        let slot = self.sent.binary_search_by_key(&base, |sent| sent.base).ok()?;
+        self.sent.get(slot)
     }
 
     /// Where the log ends once it is cut to `offset`, or to the end of `epoch` if that comes first.
@@ -113,8 +172,7 @@ impl Model {
     }
 
     fn compare_batch(&self, at: Offset, header: &BatchHeader) -> Result<Offset, Broken> {
-        let slot = self.sent.binary_search_by_key(&header.base_offset, |sent| sent.base);
-        let Some(sent) = slot.ok().and_then(|slot| self.sent.get(slot)) else {
+        let Some(sent) = self.sent_at(header.base_offset) else {
             return Err(Broken(format!(
                 "a batch at {} that nobody sent (expected {at})",
                 header.base_offset
@@ -124,7 +182,9 @@ impl Model {
         if !first {
             return Err(Broken(format!("a batch at {} where {at} was expected", sent.base)));
         }
-        if sent.crc != header.crc || sent.next != header.next_offset() {
+        let is_other =
+            sent.crc.is_some_and(|crc| crc != header.crc) || sent.ends.is_some() != header.is_control();
+        if is_other || sent.next != header.next_offset() {
             return Err(Broken(format!("the batch at {} has another content than was sent", sent.base)));
         }
         Ok(sent.next)

@@ -26,7 +26,7 @@ pub struct Clients {
 pub type SharedModel = Rc<RefCell<Model>>;
 
 impl Clients {
-    fn report(&self, log: &Log, broken: &Broken) {
+    pub(super) fn report(&self, log: &Log, broken: &Broken) {
         self.broken.borrow_mut().get_or_insert_with(|| format!("{}: {broken}", log.partition()));
     }
 
@@ -137,7 +137,10 @@ impl Clients {
             let appends = 1 + self.rt.random_below(30);
             for _ in 0..appends {
                 self.rt.sleep(Duration::from_micros(self.rt.random_below(800))).await;
-                self.append(&log, &model, epoch, false);
+                match self.rt.random_below(3) {
+                    0 => self.transact_once(&log, &model, epoch),
+                    _ => self.append(&log, &model, epoch, false),
+                }
             }
             let offsets = log.offsets();
             let back = self.rt.random_below(20) as i64;
