@@ -30,6 +30,7 @@ use crate::names::TopicPartition;
 use crate::wal::format::LogId;
 use arrange::Arrangement;
 use hayate_rt::Rt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A log that the cluster's metadata has on this node.
@@ -67,6 +68,8 @@ struct Content {
     epochs: Option<EpochCache>,
     /// Segments whose bytes may not be on the disk yet.
     unsynced: Vec<Offset>,
+    /// Those of them in which transactions end.
+    with_markers: BTreeSet<Offset>,
     /// What compaction and deletion left to be done.
     arrangement: Arrangement,
     has_identity: bool,

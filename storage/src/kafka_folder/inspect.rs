@@ -22,6 +22,7 @@ use crate::names::{FileKind, PARTITION_METADATA, SegmentFile};
 use crate::producers::ProducerState;
 use crate::wal::format::LogId;
 use hayate_rt::Rt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Looks at one log.
@@ -71,6 +72,7 @@ struct Looking<'a> {
     cut_off: Vec<Offset>,
     damage: Option<String>,
     unsynced: Vec<Offset>,
+    with_markers: BTreeSet<Offset>,
     /// Leader epochs of the batches that were walked over, where each begins.
     seen: Vec<(LeaderEpoch, Offset)>,
     epochs: Option<EpochCache>,
@@ -91,6 +93,7 @@ impl<'a> Looking<'a> {
             cut_off: Vec::new(),
             damage: None,
             unsynced: Vec::new(),
+            with_markers: BTreeSet::new(),
             seen: Vec::new(),
             epochs: None,
             has_identity: false,
@@ -145,9 +148,12 @@ impl<'a> Looking<'a> {
         next: Offset,
     ) -> Result<Walked, StorageError> {
         let file = self.open(piece).await?;
-        let seen = &mut self.seen;
+        let (seen, with_markers) = (&mut self.seen, &mut self.with_markers);
         let walk = Walk { pos, size: piece.len_bytes, next: next.max(base), checksums: Checksums::Verify };
         walk.run(&file, |_, batch| {
+            if batch.header.is_control() {
+                with_markers.insert(base);
+            }
             let epoch = batch.header.partition_leader_epoch;
             if epoch >= LeaderEpoch(0) && seen.last().is_none_or(|(last, _)| *last < epoch) {
                 seen.push((epoch, batch.header.base_offset));
@@ -261,6 +267,7 @@ impl<'a> Looking<'a> {
             producers,
             epochs: self.epochs,
             unsynced: self.unsynced,
+            with_markers: self.with_markers,
             arrangement: self.arrangement,
             has_identity: self.has_identity,
         }

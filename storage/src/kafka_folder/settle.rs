@@ -1,7 +1,8 @@
 //! Bringing Kafka's logs to where they were found to end, and writing down that they end there.
 //!
 //! Log by log, each step durable before the next and the same again after a crash: finish what compaction had under way; set
-//! segments behind a torn one aside; cut the torn end; flush; write leader epochs that were missing. Kafka would do the same,
+//! segments behind a torn one aside; cut the torn end; flush; make the indexes of aborted transactions anew where Kafka had not come to
+//! finish them; write leader epochs that were missing. Kafka would do the same,
 //! so it can still go on from the folder. Last comes our checkpoint, which counts for nothing until the caller says whose the folder is.
 
 use super::arrange::Step;
@@ -10,6 +11,7 @@ use crate::batch::Offset;
 use crate::checkpoint::PartitionMetadata;
 use crate::disk::{Disk, OpenMode};
 use crate::error::StorageError;
+use crate::log::files::{aborted_of, path_of, store_aborted};
 use crate::log::{LogStart, Mark};
 use crate::names::{FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, TopicPartition};
 use crate::recovery::{DAMAGE_MARK, mark_unclean};
@@ -89,6 +91,7 @@ async fn settle(disk: &Disk, data_dir: &Path, log: &FoundLog, content: &Content)
         if *base <= content.end.segment {
             let path = folder.join(SegmentFile::live(*base, FileKind::Log).to_string());
             disk.open(path, OpenMode::ReadWrite).await?.sync().await?;
+            settle_aborted(disk, &folder, content, *base).await?;
         }
     }
     if let Some(epochs) = &content.epochs {
@@ -99,6 +102,21 @@ async fn settle(disk: &Disk, data_dir: &Path, log: &FoundLog, content: &Content)
         disk.replace_small(folder.join(PARTITION_METADATA), identity.render().as_bytes()).await?;
     }
     Ok(())
+}
+
+/// The transaction index of a segment that Kafka may not have finished, from its batches: as Kafka makes it anew at such a start.
+async fn settle_aborted(
+    disk: &Disk,
+    folder: &Path,
+    content: &Content,
+    base: Offset,
+) -> Result<(), StorageError> {
+    let has_file = disk.exists(path_of(folder, base, FileKind::TxnIndex)).await?;
+    if !has_file && !content.with_markers.contains(&base) {
+        return Ok(());
+    }
+    let index = aborted_of(disk, folder, base, content.end).await?;
+    store_aborted(disk, folder, base, &index.encode()).await
 }
 
 async fn take(disk: &Disk, folder: &Path, step: &Step) -> Result<(), StorageError> {

@@ -1,6 +1,7 @@
 //! Folders as Kafka leaves them, on a simulated disk: where their logs are found to end, what is done with them, and that a crash at
 //! any moment of it changes nothing in the end.
 
+mod aborted;
 mod producers;
 
 use super::*;
