@@ -45,6 +45,7 @@ mod push_telemetry;
 mod sync_group;
 mod topics;
 mod update_features;
+mod write_txn_markers;
 
 pub use describe_configs::BrokerConfig;
 
@@ -94,6 +95,8 @@ pub enum Permission {
     DescribeCluster,
     /// To change the cluster.
     AlterCluster,
+    /// To act as a broker of the cluster.
+    ActOnCluster,
     /// To write to any topic, or to the cluster idempotently.
     WriteIdempotently,
     /// To see each group named.
@@ -177,6 +180,7 @@ const DELETE_TOPICS: i16 = 20;
 const DELETE_RECORDS: i16 = 21;
 const INIT_PRODUCER_ID: i16 = 22;
 const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+const WRITE_TXN_MARKERS: i16 = 27;
 const DESCRIBE_CONFIGS: i16 = 32;
 const ALTER_CONFIGS: i16 = 33;
 const DESCRIBE_LOG_DIRS: i16 = 35;
@@ -231,6 +235,7 @@ apis! {
     DELETE_RECORDS 0..=2 DeleteTopic x 32;
     INIT_PRODUCER_ID 0..=5 WriteIdempotently x 4;
     OFFSET_FOR_LEADER_EPOCH 2..=4 DescribeTopic x 64;
+    WRITE_TXN_MARKERS 1..=1 ActOnCluster x 64;
     DESCRIBE_CONFIGS 1..=4 DescribeConfigs x 40;
     ALTER_CONFIGS 0..=2 AlterConfigs x 32;
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
@@ -387,6 +392,7 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         DELETE_RECORDS => Box::pin(delete_records::serve(context, body)),
         INIT_PRODUCER_ID => Box::pin(init_producer_id::serve(context, body)),
         OFFSET_FOR_LEADER_EPOCH => Box::pin(offset_for_leader_epoch::serve(context, body)),
+        WRITE_TXN_MARKERS => Box::pin(write_txn_markers::serve(context, body)),
         DESCRIBE_CONFIGS => done(describe_configs::serve(&context, body)),
         ALTER_CONFIGS => Box::pin(alter_configs::serve(context, body)),
         DESCRIBE_LOG_DIRS => Box::pin(describe_log_dirs::serve(context, body)),

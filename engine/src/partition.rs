@@ -12,12 +12,15 @@ mod read;
 pub mod refusal;
 mod settings;
 pub mod topic_config;
+mod transactions;
+pub mod verification;
 
 pub use admin::{ActiveProducer, DeleteBefore, LogSize};
 pub use append::{Appending, Durability};
 pub use read::{FetchFrom, Fetched, Isolation, LookupTime, Probed, TimedOffset};
 pub use refusal::AppendFailure;
 pub use settings::PartitionSettings;
+pub use transactions::MarkerListener;
 
 use crate::metrics::TopicCells;
 use crate::placement::PartitionKey;
@@ -28,6 +31,7 @@ use hayate_storage::log::Log;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use verification::Verifications;
 
 /// Whether a partition serves requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +48,13 @@ pub struct Partition {
     log: Log,
     leader_epoch: Cell<LeaderEpoch>,
     high_watermark: Cell<Offset>,
+    last_stable: Cell<Offset>,
     settings: RefCell<Rc<PartitionSettings>>,
     watchers: Watchers,
+    /// Those that wait for committed records.
+    committed_watchers: Watchers,
+    verifications: RefCell<Verifications>,
+    marker_listener: RefCell<Option<MarkerListener>>,
     closed: Cell<bool>,
     /// What its topic counts in on this shard.
     cells: OnceCell<Arc<TopicCells>>,
@@ -62,10 +71,14 @@ impl Partition {
         let partition = Rc::new(Partition {
             key,
             high_watermark: Cell::new(log.offsets().high_watermark),
+            last_stable: Cell::new(log.offsets().last_stable),
             log,
             leader_epoch: Cell::new(leader_epoch),
             settings: RefCell::new(settings),
             watchers: Watchers::default(),
+            committed_watchers: Watchers::default(),
+            verifications: RefCell::default(),
+            marker_listener: RefCell::default(),
             closed: Cell::new(false),
             cells: OnceCell::new(),
         });
@@ -123,14 +136,14 @@ impl Partition {
     pub fn set_leader_epoch(&self, epoch: LeaderEpoch) {
         if epoch > self.leader_epoch.get() {
             self.leader_epoch.set(epoch);
-            self.watchers.disturbed();
+            self.disturbed();
         }
     }
 
     /// The topic is being deleted: requests that reach it from now on find nothing.
     pub fn close(&self) {
         self.closed.set(true);
-        self.watchers.disturbed();
+        self.disturbed();
     }
 
     /// What its topic counts in, `made` with the first records; `None` once the topic is being deleted.
@@ -139,8 +152,16 @@ impl Partition {
     }
 
     /// Lets a fetch wait for this partition.
-    pub fn watch(&self, watch: Rc<Watch>) {
-        self.watchers.add(watch);
+    pub fn watch(&self, watch: Rc<Watch>, isolation: Isolation) {
+        match isolation {
+            Isolation::Uncommitted => self.watchers.add(watch),
+            Isolation::Committed => self.committed_watchers.add(watch),
+        }
+    }
+
+    fn disturbed(&self) {
+        self.watchers.disturbed();
+        self.committed_watchers.disturbed();
     }
 
     /// What a request of a client that believes in `epoch` gets to hear: [`ErrorCode::None`] when they agree.
@@ -155,10 +176,10 @@ impl Partition {
         }
     }
 
-    /// Moves the high watermark to what is safe now, and wakes whoever waited for it.
+    /// Moves the high watermark to what is safe now, and the last stable offset with it, and wakes whoever waited for either.
     fn progress(&self) {
         if self.log.failure().is_some() {
-            self.watchers.disturbed();
+            self.disturbed();
             return;
         }
         let offsets = self.log.offsets();
@@ -170,9 +191,16 @@ impl Partition {
         }
         self.high_watermark.set(safe);
         self.log.set_high_watermark(safe);
-        if !self.watchers.is_empty() {
-            let from = before.max(offsets.start);
-            self.watchers.gained(self.log.readable_bytes(from, safe).unwrap_or(1));
+        let stable = self.log.offsets().last_stable;
+        let stable_before = self.last_stable.replace(stable);
+        self.gained(&self.watchers, before, safe);
+        self.gained(&self.committed_watchers, stable_before, stable);
+    }
+
+    fn gained(&self, watchers: &Watchers, from: Offset, to: Offset) {
+        if from < to && !watchers.is_empty() {
+            let from = from.max(self.log.offsets().start);
+            watchers.gained(self.log.readable_bytes(from, to).unwrap_or(1));
         }
     }
 }

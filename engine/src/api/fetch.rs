@@ -16,7 +16,7 @@ use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
 use hayate_net::wire::fetch::{
-    EpochEnd, FetchResponse, FetchedPartition, FetchedTopic, encode_response, parse,
+    AbortedTransaction, EpochEnd, FetchResponse, FetchedPartition, FetchedTopic, encode_response, parse,
 };
 use hayate_net::wire::topic::TopicRef;
 use hayate_rt::MonoTime;
@@ -190,17 +190,20 @@ fn assemble(
     for (((key, _), probe), outcome) in session.wanted().iter().zip(probes).zip(reads) {
         let outcome = match (probe, outcome) {
             (Err(code), _) | (Ok(_), Some(Err(code))) => Err(code),
-            (Ok(probed), None) => Ok((probed, Vec::new())),
-            (Ok(_), Some(Ok(answer))) => Ok((answer.probed, answer.records)),
+            (Ok(probed), None) => Ok(ReadPartAnswer { probed, records: Vec::new(), aborted: Vec::new() }),
+            (Ok(_), Some(Ok(answer))) => Ok(answer),
         };
         answers.push(match outcome {
             Err(code) => refused(key.partition, code),
-            Ok((probed, records)) => {
-                let bytes: usize = records.iter().map(Bytes::len).sum();
+            Ok(mut answer) => {
+                let bytes: usize = answer.records.iter().map(Bytes::len).sum();
                 let is_first = left_bytes == max_bytes;
-                let records = if is_first || bytes <= left_bytes { records } else { Vec::new() };
-                left_bytes = left_bytes.saturating_sub(records.iter().map(Bytes::len).sum());
-                fetched(key.partition, &probed, records, isolation)
+                if is_first || bytes <= left_bytes {
+                    left_bytes = left_bytes.saturating_sub(bytes);
+                } else {
+                    (answer.records, answer.aborted) = (Vec::new(), Vec::new());
+                }
+                fetched(key.partition, answer, isolation)
             }
         });
     }
@@ -214,13 +217,18 @@ fn refused(index: i32, code: ErrorCode) -> FetchedPartition {
     FetchedPartition { aborted_transactions, ..FetchedPartition::failed(index, code) }
 }
 
-fn fetched(index: i32, probed: &Probed, records: Vec<Bytes>, isolation: Isolation) -> FetchedPartition {
+fn fetched(index: i32, answer: ReadPartAnswer, isolation: Isolation) -> FetchedPartition {
+    let ReadPartAnswer { probed, records, aborted } = answer;
+    let aborted = aborted.iter().map(|aborted| AbortedTransaction {
+        producer_id: aborted.producer_id.0,
+        first_offset: aborted.first_offset.0,
+    });
     FetchedPartition {
         high_watermark: probed.high_watermark.0,
         last_stable_offset: probed.last_stable.0,
         log_start_offset: probed.log_start.0,
         diverging_epoch: probed.diverging.map(|(epoch, end)| EpochEnd { epoch: epoch.0, end_offset: end.0 }),
-        aborted_transactions: (isolation == Isolation::Committed).then(Vec::new),
+        aborted_transactions: (isolation == Isolation::Committed).then(|| aborted.collect()),
         records,
         ..FetchedPartition::empty(index)
     }

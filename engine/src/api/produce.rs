@@ -15,6 +15,7 @@ use hayate_net::wire::produce::{
     encode_response, parse,
 };
 use hayate_net::wire::topic::TopicRef;
+use hayate_storage::batch::BatchHeader;
 use hayate_storage::batch::faults::RecordFaults;
 use hayate_storage::mutants::Mutant;
 use std::collections::VecDeque;
@@ -54,15 +55,28 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
     let Some(durability) = Durability::from_acks(request.acks) else {
         return Ok(done(refuse_all(&context, &request, ErrorCode::InvalidRequiredAcks)));
     };
-    if request.transactional_id.is_some() {
-        // No transaction can have begun: there is no coordinator to begin it with.
-        return Ok(done(refuse_all(&context, &request, ErrorCode::InvalidTxnState)));
+    if let Err(code) = may_produce_transactionally(&request) {
+        return Ok(done(refuse_all(&context, &request, code)));
     }
     let sent = dispatch(&context, request, durability).await;
     if durability == Durability::None {
         return Ok(Box::pin(finish_unanswered(sent)));
     }
     Ok(Box::pin(finish(context, sent)))
+}
+
+/// Whether the request may bring what it brings: nothing of a transaction, as no coordinator is asked about any yet. Whoever asks it
+/// belongs here, between [`PartitionCall::Verify`], which gives each partition's guard, and [`PartitionCall::Append`], which takes it.
+fn may_produce_transactionally(request: &ProduceRequest) -> Result<(), ErrorCode> {
+    if request.transactional_id.is_some() {
+        return Err(ErrorCode::InvalidTxnState);
+    }
+    let mut batches =
+        request.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|part| part.records.as_ref());
+    let is_transactional =
+        |records: &Bytes| BatchHeader::parse(records).is_ok_and(|header| header.is_transactional());
+    // Without an id in whose name they are written, as in Kafka.
+    if batches.any(is_transactional) { Err(ErrorCode::TransactionalIdAuthorizationFailed) } else { Ok(()) }
 }
 
 async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durability: Durability) -> Sent {
@@ -79,7 +93,7 @@ async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durabil
             let part = match (route, records) {
                 (Ok(route), Some(records)) => {
                     let verdict = judge_early(context, &records, &settings).await.map(Box::new);
-                    Ok((route.shard, AppendPart { key: route.key, records, verdict }))
+                    Ok((route.shard, AppendPart { key: route.key, records, verdict, guard: None }))
                 }
                 (Ok(_), None) => Err(ErrorCode::InvalidRecord),
                 (Err(code), _) => Err(code),

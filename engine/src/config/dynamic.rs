@@ -10,7 +10,7 @@ use super::keys::Rule::{Any, AtLeast};
 use super::keys::{self, Key, Rule};
 use super::known;
 use crate::partition::PartitionSettings;
-use crate::partition::topic_config::ConfigType::{self, Boolean, Double, Int, List, Long};
+use crate::partition::topic_config::ConfigType::{self, Double, Int, List, Long};
 use crate::partition::topic_config::{TOPIC_CONFIGS, settings_as_far_as_known};
 use std::collections::BTreeMap;
 
@@ -21,10 +21,12 @@ const BYTES_MAX: usize = 1 << 20;
 
 /// How long idle producers are remembered.
 const PRODUCER_EXPIRATION: &str = "producer.id.expiration.ms";
+/// Whether the coordinator is asked before a transaction's first records are taken.
+const VERIFICATION: &str = "transaction.partition.verification.enable";
 
 /// What Kafka changes at run time and has no effect here. What it changes of listeners and their security is left out: that is
 /// fixed here once a broker runs.
-const ELSEWHERE_DYNAMIC: [Key; 23] = [
+const ELSEWHERE_DYNAMIC: [Key; 22] = [
     elsewhere("background.threads", Int, AtLeast(1)),
     elsewhere("config.providers", List, Any),
     elsewhere("log.cleaner.backoff.ms", Long, AtLeast(0)),
@@ -47,7 +49,6 @@ const ELSEWHERE_DYNAMIC: [Key; 23] = [
     elsewhere("remote.log.manager.fetch.max.bytes.per.second", Long, AtLeast(1)),
     elsewhere("remote.log.manager.follower.thread.pool.size", Int, AtLeast(1)),
     elsewhere("remote.log.reader.threads", Int, AtLeast(1)),
-    elsewhere("transaction.partition.verification.enable", Boolean, Any),
 ];
 
 const fn elsewhere(name: &'static str, kind: ConfigType, rule: Rule) -> Key {
@@ -97,6 +98,7 @@ pub fn takes_effect(name: &str) -> bool {
         || CONNECTION_KEYS.contains(&name)
         || connections::of_listener(name).is_some()
         || name == PRODUCER_EXPIRATION
+        || name == VERIFICATION
 }
 
 /// Whether Kafka lets it be changed while the broker runs, and this broker does not forbid it.
@@ -200,14 +202,20 @@ pub fn topic_defaults<'a>(
     layers: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
 ) -> PartitionSettings {
     let mut configs = BTreeMap::new();
+    let mut verifies_transactions = statics.verifies_transactions;
     for layer in layers {
+        if let Some(value) = layer.get(VERIFICATION) {
+            verifies_transactions = value.trim().eq_ignore_ascii_case("true");
+        }
         for config in TOPIC_CONFIGS {
             if let Some(value) = config.synonym.and_then(|behind| layer.get(behind)) {
                 configs.insert(config.name.to_owned(), as_topic(config.name, value));
             }
         }
     }
-    settings_as_far_as_known(&configs, statics)
+    let mut settings = settings_as_far_as_known(&configs, statics);
+    settings.verifies_transactions = verifies_transactions;
+    settings
 }
 
 /// The limits of connections: `statics`, which the file says, and on top of it what each of `layers` sets, the last one last.
@@ -397,6 +405,10 @@ mod tests {
         assert_eq!(merged.log.retention_ms, None);
         assert_eq!(merged.log.segment_bytes, 2_097_152);
         assert_eq!(merged.log.max_message_bytes, 7);
+        assert!(merged.verifies_transactions);
+        let off = configs([(VERIFICATION, "FALSE")]);
+        assert!(!topic_defaults(&statics, [&cluster, &off]).verifies_transactions);
+        assert!(topic_defaults(&statics, [&off, &configs([(VERIFICATION, "true")])]).verifies_transactions);
         assert_eq!(topic_defaults(&statics, []), statics);
     }
 }

@@ -372,7 +372,9 @@ fn topic_defaults(values: &Values<'_>) -> Result<PartitionSettings, Wrong> {
     ] {
         configs.insert(topic.to_owned(), ms.to_string());
     }
-    settings_of(&configs, &PartitionSettings::default()).map_err(|error| ("log.dirs", error.to_string()))
+    let mut base = PartitionSettings::default();
+    base.verifies_transactions = values.is_on("transaction.partition.verification.enable");
+    settings_of(&configs, &base).map_err(|error| ("log.dirs", error.to_string()))
 }
 
 fn retention_ms(values: &Values<'_>) -> Result<i64, Wrong> {

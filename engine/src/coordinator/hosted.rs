@@ -157,7 +157,7 @@ impl<M: Machine> Hosted<M> {
         take(&mut active.machine, &mut effects);
         let Effects { writes, answers, orders } = effects;
         let appended = writes.iter().flat_map(|write| batches::<M>(write, moment.wall_ms));
-        let appended = appended.map(|batch| self.partition.append_own(&batch, moment.wall_ms));
+        let appended = appended.map(|batch| self.partition.append_own(&batch, None));
         let appends: Vec<Appending> = match appended.collect() {
             Ok(appends) => appends,
             Err(failure) => {

@@ -2,11 +2,12 @@
 
 use super::judge::{Verdict, judge, needs_judging};
 use super::refusal::AppendFailure;
+use super::verification::Guard;
 use super::{Partition, PartitionState, code_of};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
-use hayate_storage::batch::validate::validate;
-use hayate_storage::batch::{Offset, ProduceRules};
+use hayate_storage::batch::{BatchHeader, Offset, ValidBatch};
+use hayate_storage::error::AppendError;
 use hayate_storage::log::{Appended, FlushTicket};
 use hayate_storage::mutants::{Mutant, panic_if};
 
@@ -66,8 +67,8 @@ impl Appending {
 }
 
 impl Partition {
-    /// Appends the records of a produce request of `produce_version`, judging them unless there is a `verdict` on them. Does not wait: the
-    /// order of calls is the order of the log. As in Kafka, `min.insync.replicas` asks for no more than there are replicas: this node is
+    /// Appends the records of a produce request of `produce_version`, judging them unless there is a `verdict` on them. `guard` is what
+    /// [`Partition::needs_verification`] gave for a batch that begins a transaction. Does not wait: the order of calls is the order of the log. As in Kafka, `min.insync.replicas` asks for no more than there are replicas: this node is
     /// enough.
     ///
     /// # Errors
@@ -77,10 +78,11 @@ impl Partition {
         &self,
         records: &Bytes,
         verdict: Option<&Verdict>,
+        guard: Option<Guard>,
         produce_version: i16,
         now_ms: i64,
     ) -> Result<Appending, AppendFailure> {
-        self.try_append(records, verdict, produce_version, now_ms)
+        self.try_append(records, verdict, guard, produce_version, now_ms)
             .map_err(|failure| failure.of_log(self.log.offsets().start))
     }
 
@@ -88,6 +90,7 @@ impl Partition {
         &self,
         records: &Bytes,
         verdict: Option<&Verdict>,
+        guard: Option<Guard>,
         produce_version: i16,
         now_ms: i64,
     ) -> Result<Appending, AppendFailure> {
@@ -108,30 +111,45 @@ impl Partition {
                 &here
             }
         };
-        if judged.valid.header.is_transactional() {
-            // Not in the name of a transactional id: with one, the whole request is refused.
-            return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
-        }
-        let appended = self.log.append(&judged.records, &judged.valid, self.leader_epoch())?;
+        let appended = self.push(&judged.records, &judged.valid, guard)?;
         Ok(self.appending(appended, judged.rewritten_bytes))
     }
 
-    /// Appends a batch of this broker's own, which no limit of the topic's holds for. Does not wait.
+    /// Hands a good batch to the log, if nothing speaks against its transaction.
+    fn push(
+        &self,
+        records: &[u8],
+        batch: &ValidBatch,
+        guard: Option<Guard>,
+    ) -> Result<Appended, AppendFailure> {
+        let header = &batch.header;
+        if header.is_transactional() {
+            self.check_verified(header, guard).map_err(AppendError::Producer)?;
+        }
+        let appended = self.log.append(records, batch, self.leader_epoch())?;
+        if header.is_transactional() && !appended.duplicate {
+            self.verifications.borrow_mut().settle(header.producer_id);
+        }
+        Ok(appended)
+    }
+
+    /// Appends a batch of this broker's own, which no limit of the topic's holds for. One of a transaction has no sequence, and comes with
+    /// a `guard` as a client's does. Does not wait.
     ///
     /// # Errors
     /// [`AppendFailure`]; nothing was appended then.
-    pub fn append_own(&self, batch: &Bytes, now_ms: i64) -> Result<Appending, AppendFailure> {
+    pub fn append_own(&self, batch: &Bytes, guard: Option<Guard>) -> Result<Appending, AppendFailure> {
         self.check_epoch(None)?;
         if self.state() == PartitionState::Offline {
             return Err(ErrorCode::KafkaStorageError.into());
         }
-        let rules = ProduceRules { batch_bytes_max: usize::MAX, ..ProduceRules::default() };
-        let valid = validate(batch, &rules, now_ms)?;
-        let appended = self.log.append(batch, &valid, self.leader_epoch())?;
+        let header = BatchHeader::parse(batch).expect("our own batch has a good header");
+        let valid = ValidBatch { header, stamp: None, recompress: None };
+        let appended = self.push(batch, &valid, guard)?;
         Ok(self.appending(appended, 0))
     }
 
-    fn appending(&self, appended: Appended, rewritten_bytes: usize) -> Appending {
+    pub(super) fn appending(&self, appended: Appended, rewritten_bytes: usize) -> Appending {
         if self.settings().is_flush_relaxed() {
             self.progress();
         }

@@ -4,6 +4,7 @@ use super::{Partition, PartitionState, code_of};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::{LeaderEpoch, NO_TIMESTAMP_MS, Offset};
+use hayate_storage::index::AbortedTxn;
 use hayate_storage::log::{LogOffsets, TimestampOffset};
 
 /// How far a reader may see.
@@ -70,6 +71,8 @@ pub struct Fetched {
     pub records: Vec<Bytes>,
     /// Offsets from the wanted one to the last of them.
     pub offsets: u64,
+    /// For a reader of committed records, those of aborted transactions among them: by first offset.
+    pub aborted: Vec<AbortedTxn>,
 }
 
 /// A time to look up, as ListOffsets names it.
@@ -162,13 +165,20 @@ impl Partition {
     ) -> Result<Fetched, ErrorCode> {
         let probed = self.probe(&from)?;
         if probed.readable_bytes == 0 || (max_bytes == 0 && !at_least_one) {
-            return Ok(Fetched { probed, records: Vec::new(), offsets: 0 });
+            return Ok(Fetched { probed, records: Vec::new(), offsets: 0, aborted: Vec::new() });
         }
         let limit = from.isolation.limit(&self.log.offsets());
         let read = self.log.read(from.offset, limit, max_bytes, at_least_one).await;
         let read = read.map_err(|error| code_of(error.code()))?;
+        let aborted = match from.isolation {
+            Isolation::Committed if !read.records.is_empty() => {
+                let aborted = self.log.aborted_transactions(from.offset, read.next_offset).await;
+                aborted.map_err(|error| code_of(error.code()))?
+            }
+            Isolation::Uncommitted | Isolation::Committed => Vec::new(),
+        };
         let offsets = u64::try_from(read.next_offset.since(from.offset)).unwrap_or(0);
-        Ok(Fetched { probed, records: read.records, offsets })
+        Ok(Fetched { probed, records: read.records, offsets, aborted })
     }
 
     /// The offset of a time, as ListOffsets answers.

@@ -12,13 +12,20 @@ pub struct PartitionSettings {
     pub log: LogConfig,
     /// `min.insync.replicas`: fewer in-sync replicas refuse acks=all.
     pub min_insync_replicas: usize,
+    /// `transaction.partition.verification.enable`: whether the coordinator is asked before a transaction's first records are taken.
+    pub verifies_transactions: bool,
     /// Settings that are checked and shown, and have no effect yet: their text by name.
     kept: BTreeMap<&'static str, String>,
 }
 
 impl Default for PartitionSettings {
     fn default() -> PartitionSettings {
-        PartitionSettings { log: LogConfig::default(), min_insync_replicas: 1, kept: BTreeMap::new() }
+        PartitionSettings {
+            log: LogConfig::default(),
+            min_insync_replicas: 1,
+            verifies_transactions: true,
+            kept: BTreeMap::new(),
+        }
     }
 }
 

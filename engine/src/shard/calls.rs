@@ -6,6 +6,7 @@
 use crate::metadata::controller::{Command, Reply};
 use crate::metadata::image::NodeId;
 use crate::partition::judge::Verdict;
+use crate::partition::verification::{FirstBatch, Guard};
 use crate::partition::{
     ActiveProducer, AppendFailure, DeleteBefore, Durability, FetchFrom, Isolation, LogSize, LookupTime,
     Probed, TimedOffset,
@@ -16,6 +17,9 @@ use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_rt::mailbox::Gone;
 use hayate_storage::batch::{LeaderEpoch, Offset, ProducerId};
+use hayate_storage::index::AbortedTxn;
+use hayate_storage::log::TransactionEnd;
+use hayate_storage::producers::TransactionVersion;
 
 /// Records for one partition.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct AppendPart {
     pub records: Bytes,
     /// The verdict on it, where the header alone does not tell. A bad one goes along too: the log that refuses tells where it starts.
     pub verdict: Option<Box<Verdict>>,
+    /// What a verification of its transaction began with, if it was verified.
+    pub guard: Option<Guard>,
 }
 
 /// What one produce request brings for the partitions of one shard.
@@ -113,6 +119,8 @@ pub struct ReadPartAnswer {
     pub probed: Probed,
     /// Whole batches, in as many slices as they lie in.
     pub records: Vec<Bytes>,
+    /// The aborted transactions among them, for a reader of committed records.
+    pub aborted: Vec<AbortedTxn>,
 }
 
 /// Looks an offset up by its time.
@@ -148,10 +156,34 @@ pub struct DeletePart {
     pub before: DeleteBefore,
 }
 
+/// Asks whether a batch of a transaction must be verified with its coordinator before it is appended.
+#[derive(Debug, Clone, Copy)]
+pub struct VerifyPart {
+    /// Which partition.
+    pub key: PartitionKey,
+    /// The batch.
+    pub batch: FirstBatch,
+    /// The rules that its producer follows.
+    pub version: TransactionVersion,
+}
+
+/// Ends a transaction in a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct MarkerPart {
+    /// Which partition.
+    pub key: PartitionKey,
+    /// Whose, and how.
+    pub end: TransactionEnd,
+}
+
 /// A call of class *partition*, to the shard that owns the partitions named in it.
 pub enum PartitionCall {
     /// Append records; answered when they are as safe as asked for.
     Append(Append),
+    /// Which batches must be verified before they are appended?
+    Verify(Vec<VerifyPart>),
+    /// End transactions; answered when the markers are safe.
+    WriteMarkers(Vec<MarkerPart>),
     /// What could be read?
     Probe(Probe),
     /// Read.
@@ -177,6 +209,10 @@ pub type Outcomes<T> = Vec<Result<T, ErrorCode>>;
 pub enum PartitionAnswer {
     /// What became of each part.
     Append(Vec<Result<AppendedAt, AppendFailure>>),
+    /// The guard to append each with, if it must be verified.
+    Verify(Vec<Result<Option<Guard>, AppendFailure>>),
+    /// Where each marker lies.
+    WriteMarkers(Outcomes<Offset>),
     /// What each part could get.
     Probe(Outcomes<Probed>),
     /// What each part got.
@@ -202,6 +238,12 @@ impl PartitionAnswer {
         match call {
             PartitionCall::Append(append) => {
                 PartitionAnswer::Append(append.parts.iter().map(|_| Err(code.into())).collect())
+            }
+            PartitionCall::Verify(parts) => {
+                PartitionAnswer::Verify(parts.iter().map(|_| Err(code.into())).collect())
+            }
+            PartitionCall::WriteMarkers(parts) => {
+                PartitionAnswer::WriteMarkers(parts.iter().map(|_| Err(code)).collect())
             }
             PartitionCall::Probe(probe) => {
                 PartitionAnswer::Probe(probe.parts.iter().map(|_| Err(code)).collect())

@@ -4,12 +4,13 @@
 //! the waiting to a future. Nothing here calls another shard. A panic here aborts: see [`super::panics`].
 
 use super::calls::{
-    Append, AppendedAt, DeletePart, EpochPart, LookupPart, Outcomes, PartitionAnswer, PartitionCall, Probe,
-    ReadPart, ReadPartAnswer,
+    Append, AppendedAt, DeletePart, EpochPart, LookupPart, MarkerPart, Outcomes, PartitionAnswer,
+    PartitionCall, Probe, ReadPart, ReadPartAnswer, VerifyPart,
 };
 use super::panics::{vital, vital_future};
 use super::view::ClusterView;
 use crate::metrics::{CopyPath, ShardMetrics, TopicCells};
+use crate::partition::verification::Guard;
 use crate::partition::{AppendFailure, Appending, Durability, Fetched, Partition, Probed};
 use crate::placement::{PartitionKey, ShardId};
 use crate::purgatory::Watch;
@@ -182,6 +183,10 @@ impl Owner {
     pub fn start(self: &Rc<Self>, call: PartitionCall) -> Started {
         match call {
             PartitionCall::Append(append) => self.append(append),
+            PartitionCall::Verify(parts) => {
+                Started::Done(PartitionAnswer::Verify(vital(|| self.verify(&parts))))
+            }
+            PartitionCall::WriteMarkers(parts) => self.write_markers(&parts),
             PartitionCall::Probe(probe) => {
                 Started::Done(PartitionAnswer::Probe(vital(|| self.probe(&probe))))
             }
@@ -235,7 +240,8 @@ impl Owner {
             let one = |part: &super::calls::AppendPart| {
                 let partition = self.find(part.key)?;
                 let version = append.produce_version;
-                let appending = partition.append(&part.records, part.verdict.as_deref(), version, now_ms)?;
+                let appending =
+                    partition.append(&part.records, part.verdict.as_deref(), part.guard, version, now_ms)?;
                 self.count_appended(&partition, &appending, part.records.len());
                 Ok(appending)
             };
@@ -245,7 +251,29 @@ impl Owner {
             let answers = outcomes.into_iter().map(|outcome| outcome.map(|appending| place(&appending)));
             return Started::Done(PartitionAnswer::Append(answers.collect()));
         }
-        Started::Later(Box::pin(vital_future(settle(self.rt.clone(), outcomes))))
+        let rt = self.rt.clone();
+        let settled = async move { PartitionAnswer::Append(settle(rt, outcomes).await) };
+        Started::Later(Box::pin(vital_future(settled)))
+    }
+
+    fn verify(&self, parts: &[VerifyPart]) -> Vec<Result<Option<Guard>, AppendFailure>> {
+        let now_ms = self.rt.wall_ms();
+        let one =
+            |part: &VerifyPart| self.find(part.key)?.needs_verification(&part.batch, part.version, now_ms);
+        parts.iter().map(one).collect()
+    }
+
+    fn write_markers(&self, parts: &[MarkerPart]) -> Started {
+        let append = |part: &MarkerPart| self.find(part.key)?.append_marker(&part.end);
+        let outcomes: Vec<_> = vital(|| parts.iter().map(append).collect());
+        let rt = self.rt.clone();
+        let settled = async move {
+            let settled = settle(rt, outcomes).await.into_iter();
+            let offsets =
+                settled.map(|outcome| outcome.map(|at| at.base_offset).map_err(|failure| failure.code));
+            PartitionAnswer::WriteMarkers(offsets.collect())
+        };
+        Started::Later(Box::pin(vital_future(settled)))
     }
 
     /// The cells of the topic. They are looked for once a partition.
@@ -292,7 +320,7 @@ impl Owner {
     fn watch(&self, parts: &[super::calls::FetchPart], watch: &Rc<Watch>) {
         for part in parts {
             if let Some(partition) = self.partition(part.key) {
-                partition.watch(watch.clone());
+                partition.watch(watch.clone(), part.from.isolation);
             }
         }
     }
@@ -310,14 +338,14 @@ impl Owner {
 
     async fn read_part(&self, partition: &Partition, wanted: &ReadPart) -> Result<ReadPartAnswer, ErrorCode> {
         let read = partition.read(wanted.part.from, wanted.max_bytes, wanted.at_least_one).await;
-        let Fetched { probed, records, offsets } = read?;
+        let Fetched { probed, records, offsets, aborted } = read?;
         if offsets > 0
             && let Some(cells) = self.cells(partition)
         {
             cells.fetched_bytes.add(records.iter().map(|slice| slice.len() as u64).sum());
             cells.fetched_records.add(offsets);
         }
-        Ok(ReadPartAnswer { probed, records })
+        Ok(ReadPartAnswer { probed, records, aborted })
     }
 
     async fn lookup(&self, parts: &[LookupPart]) -> Outcomes<crate::partition::TimedOffset> {
@@ -361,7 +389,10 @@ fn place(appending: &Appending) -> AppendedAt {
 /// Waits until every append is as safe as its producer wants it. The request's own `timeout.ms` bounds, in Kafka, the wait for other
 /// replicas, of which there are none; that for this disk is bounded here, and only a disk that is stuck takes so long. What was
 /// appended may then still become safe.
-async fn settle(rt: Rt, outcomes: Vec<Result<Appending, AppendFailure>>) -> PartitionAnswer {
+async fn settle(
+    rt: Rt,
+    outcomes: Vec<Result<Appending, AppendFailure>>,
+) -> Vec<Result<AppendedAt, AppendFailure>> {
     let deadline = rt.now() + FLUSH_PATIENCE;
     let mut answers = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
@@ -379,5 +410,5 @@ async fn settle(rt: Rt, outcomes: Vec<Result<Appending, AppendFailure>>) -> Part
             Err(failure) => Err(failure),
         });
     }
-    PartitionAnswer::Append(answers)
+    answers
 }

@@ -63,8 +63,9 @@ impl Router {
         }
         let if_gone = Box::new(PartitionAnswer::gone(&call));
         let callers = match call {
-            PartitionCall::Append(_) => &self.append_callers,
-            PartitionCall::Probe(_)
+            PartitionCall::Append(_) | PartitionCall::WriteMarkers(_) => &self.append_callers,
+            PartitionCall::Verify(_)
+            | PartitionCall::Probe(_)
             | PartitionCall::Read(_)
             | PartitionCall::Lookup(_)
             | PartitionCall::EpochEnds(_)
@@ -167,6 +168,10 @@ macro_rules! take_outcomes {
 take_outcomes! {
     /// Of an append.
     appended: Append -> Result<super::calls::AppendedAt, crate::partition::AppendFailure>;
+    /// Of a question for verification.
+    verified: Verify -> Result<Option<crate::partition::verification::Guard>, crate::partition::AppendFailure>;
+    /// Of ending transactions.
+    markers_written: WriteMarkers -> Result<hayate_storage::batch::Offset, hayate_net::error::ErrorCode>;
     /// Of a probe.
     probed: Probe -> Result<crate::partition::Probed, hayate_net::error::ErrorCode>;
     /// Of a read.
