@@ -28,6 +28,8 @@ mod snapshots;
 mod telemetry;
 #[path = "broker_sim/topic_metrics.rs"]
 mod topic_metrics;
+#[path = "broker_sim/transactions.rs"]
+mod transactions;
 #[path = "broker_sim/zero_copy.rs"]
 mod zero_copy;
 
