@@ -143,7 +143,7 @@ mod tests {
         let batch = batch.build();
         let (total, listed) = faults_of(&batch, &rules);
         assert_eq!((total, listed.len()), (10_000, LISTED_MIN + batch.len() / BYTES_PER_LISTED));
-        assert!(listed.len() < 100);
+        assert!(listed.len() < total / 10);
     }
 
     #[test]

@@ -97,11 +97,6 @@ fn breaches() -> Vec<(&'static str, Bytes, ProtocolError)> {
             ProtocolError::FrameSize,
         ),
         ("no header", fixed(&[0, 0, 0, 3, 0, 18, 0]), ProtocolError::Header),
-        (
-            "a client id of a negative length",
-            fixed(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0x80, 0]),
-            ProtocolError::Header,
-        ),
         ("an unknown kind", frame(999, 0, b"me", b""), ProtocolError::UnknownApi),
         ("a negative kind", frame(-1, 0, b"me", b""), ProtocolError::UnknownApi),
         ("a version of tomorrow", frame(3, 99, b"me", b""), ProtocolError::UnsupportedVersion),

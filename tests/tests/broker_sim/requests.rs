@@ -285,7 +285,10 @@ fn the_broker_says_what_it_speaks() {
         let keys: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
         assert_eq!(
             keys,
-            [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 55, 57, 60, 61, 71, 72, 74, 75]
+            [
+                0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 43, 44, 45, 46, 55, 57, 60, 61, 71, 72,
+                74, 75
+            ]
         );
         assert_eq!(response.api_keys[0].min_version, 0, "librdkafka needs it");
         let nameless = client.ask(3, &ApiVersionsRequest::default()).await;

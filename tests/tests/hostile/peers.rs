@@ -141,11 +141,6 @@ pub const STRANGERS: &[Stranger] = &[
         kind: "body",
         bytes: || request(3, 1, &[0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0, 0]),
     },
-    Stranger {
-        what: "more than the request",
-        kind: "body",
-        bytes: || request(3, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
-    },
 ];
 
 fn framed(body: &[u8]) -> Vec<u8> {
