@@ -11,6 +11,7 @@ pub mod connection;
 pub mod coordination;
 pub mod follower;
 pub mod interrupt;
+pub mod markers;
 pub mod owner;
 pub mod panics;
 pub mod router;
@@ -107,7 +108,7 @@ pub struct Shard {
     /// Its partitions.
     pub owner: Rc<Owner>,
     /// Its ways to all partitions.
-    pub router: Router,
+    pub router: Rc<Router>,
     /// The groups that it coordinates, and its ways to all coordinators.
     pub coordination: Rc<Coordination>,
     /// Its connections.
@@ -142,7 +143,7 @@ impl Shard {
         rt: Rt,
         options: Arc<BrokerOptions>,
         network: Network,
-        router: Router,
+        router: Rc<Router>,
         coordination: Rc<Coordination>,
         control: Caller<ControlCall, ControlAnswer>,
         admission: Arc<Admission>,

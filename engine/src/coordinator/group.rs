@@ -23,6 +23,7 @@ pub use step::{ClientInfo, GroupConfig, Rebalances};
 use super::offsets::Offsets;
 use super::records::GroupRecord;
 use super::{BadRecord, EffectsOf, Encoded, Machine, Moment, Replayed, Token};
+use crate::partition::verification::Guard;
 use classic::ClassicGroup;
 use hayate_rt::MonoTime;
 use hayate_storage::batch::ProducerId;
@@ -106,6 +107,8 @@ pub enum GroupRequest {
     TxnOffsetCommit {
         /// With names of topics that exist.
         request: TxnOffsetCommitRequest,
+        /// What the verification of the transaction began with, if it was verified.
+        guard: Option<Guard>,
     },
     /// Which offsets are committed.
     OffsetFetch {

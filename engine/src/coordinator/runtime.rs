@@ -85,6 +85,7 @@ impl<M: Machine + 'static> Runtime<M> {
         if self.hosted.borrow().contains_key(&number) {
             return;
         }
+        self.hear_markers(number, &partition);
         let empty = partition.log().offsets().start == partition.log().offsets().end;
         let hosted = Rc::new(RefCell::new(Hosted::new(partition)));
         self.hosted.borrow_mut().insert(number, hosted.clone());
@@ -93,6 +94,17 @@ impl<M: Machine + 'static> Runtime<M> {
         } else {
             self.load_later(number, hosted, Duration::ZERO);
         }
+    }
+
+    /// Lets a coordinator know of the markers in its partition. While it is loading, the load finds them.
+    fn hear_markers(self: &Rc<Self>, number: i32, partition: &Partition) {
+        let runtime = Rc::downgrade(self);
+        partition.on_marker(Rc::new(move |producer, _, committed, _| {
+            let Some(runtime) = runtime.upgrade() else { return };
+            let Some(hosted) = runtime.hosted.borrow().get(&number).cloned() else { return };
+            let step = contained(|| hosted.borrow_mut().mark(producer, committed));
+            runtime.after(number, &hosted, step.ok().map(|next| (next, None)));
+        }));
     }
 
     /// Loads a coordinator in a task of its own, again and again until it works or the partition is led no longer.
@@ -184,7 +196,7 @@ impl<M: Machine + 'static> Runtime<M> {
         self.after(number, &hosted, step.ok());
     }
 
-    /// A transaction's marker has been appended to partition `number`, or something else happens outside the requests.
+    /// Something happens outside the requests: the coordinator of partition `number` takes a step, if it serves.
     pub fn step(self: &Rc<Self>, number: i32, take: impl FnOnce(&mut M, &Moment, &mut super::EffectsOf<M>)) {
         let Some(hosted) = self.hosted.borrow().get(&number).cloned() else { return };
         let moment = self.moment(&hosted);
@@ -280,6 +292,11 @@ impl<M: Machine + 'static> Runtime<M> {
                 self.arm(deadline);
             }
         }
+    }
+
+    /// The partition of that number, if its coordinator is here.
+    pub fn partition(&self, number: i32) -> Option<Rc<Partition>> {
+        self.hosted.borrow().get(&number).map(|hosted| hosted.borrow().partition().clone())
     }
 
     /// Lets every machine that serves take a step.

@@ -4,9 +4,10 @@
 //! open is aborted first; the client is told to come again. After `TransactionCoordinator.handleInitProducerId`.
 
 use super::entry::{Entry, Step, is_exhausted};
-use super::{Moment, Outcome, Refusal, Transactions, TxnAnswer, TxnEffects};
+use super::{Moment, Refusal, Transactions, TxnAnswer, TxnEffects};
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::ProducerId;
+use hayate_storage::batch::control::TxnOutcome;
 use kafka_protocol::messages::{self, InitProducerIdRequest, InitProducerIdResponse};
 
 /// The version from which on clients know `PRODUCER_FENCED`.
@@ -60,7 +61,7 @@ impl Transactions {
         if entry.is_ongoing() {
             let step = entry.fenced(server_version(moment), moment.wall_ms);
             self.counters.fenced += 1;
-            self.prepare(moment, id, Outcome::Abort, step, effects);
+            self.prepare(moment, id, TxnOutcome::Abort, step, effects);
             return Err(ErrorCode::ConcurrentTransactions.into());
         }
         let step = anew(entry, named, request.transaction_timeout_ms, fresh, moment.wall_ms)?;
