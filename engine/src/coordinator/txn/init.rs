@@ -5,6 +5,7 @@
 
 use super::entry::{Entry, Step, is_exhausted};
 use super::{Moment, Refusal, Transactions, TxnAnswer, TxnEffects};
+use crate::metadata::features::TRANSACTION_VERSION;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::ProducerId;
 use hayate_storage::batch::control::TxnOutcome;
@@ -93,7 +94,7 @@ impl Transactions {
 
 /// The level of the transaction protocol that the cluster has agreed on.
 pub(super) fn server_version(moment: &Moment) -> i16 {
-    moment.image.feature_level("transaction.version")
+    moment.image.feature_level(TRANSACTION_VERSION)
 }
 
 /// Whether a producer that names what it had may be the present one. Its epoch is looked at when it is to be bumped;
