@@ -225,6 +225,16 @@ impl Client {
         self.receive().await.decode::<R>().expect("a valid answer")
     }
 
+    /// Sends a request whose answer is heard later, or never.
+    pub async fn send_unheard<R: Request>(&mut self, version: i16, request: &R) {
+        self.send(version, request).await;
+    }
+
+    /// The answer to a request that was sent before.
+    pub async fn heard<R: Request>(&mut self) -> R::Response {
+        self.receive().await.decode::<R>().expect("a valid answer")
+    }
+
     fn create_request(topic: &str, partitions: i32) -> CreateTopicsRequest {
         let new = CreatableTopic::default()
             .with_name(name(topic))
