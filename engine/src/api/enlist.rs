@@ -20,6 +20,7 @@ use kafka_protocol::messages::add_partitions_to_txn_request::{
 use kafka_protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
 use kafka_protocol::messages::{ProducerId, TransactionalId};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The version of AddPartitionsToTxn in which Kafka's leaders ask.
 const LEADERS_VERSION: i16 = 5;
@@ -143,8 +144,10 @@ async fn ask_patiently(
     rules: Rules,
     transaction: &AddPartitionsToTxnTransaction,
 ) -> AddPartitionsToTxnResult {
-    let (rt, (pause, patience)) = (&context.shard.rt, context.shard.options.enlist_retry);
+    let (rt, (pause_max, patience)) = (&context.shard.rt, context.shard.options.enlist_retry);
     let until = rt.now() + patience;
+    // Markers take a flush or two: most have not long to wait.
+    let mut pause = Duration::from_millis(1).min(pause_max);
     loop {
         let result = ask(context, transaction).await;
         let is_ending = codes(&result).values().any(|code| *code == ErrorCode::ConcurrentTransactions);
@@ -154,6 +157,7 @@ async fn ask_patiently(
         if context.connection.interrupted().unless(rt.sleep(pause)).await.is_none() {
             return result;
         }
+        pause = (2 * pause).min(pause_max);
     }
 }
 

@@ -138,7 +138,7 @@ pub struct BrokerOptions {
     pub groups: GroupConfig,
     /// What holds for transactions.
     pub transactions: TxnLimits,
-    /// `add.partitions.to.txn.retry.backoff.ms` and `.max.ms`: how often, and for how long, a transaction's first records ask again whose
+    /// `add.partitions.to.txn.retry.backoff.ms` and `.max.ms`: how often at the least, and for how long, a transaction's first records ask again whose
     /// producer's last transaction is still ending.
     pub enlist_retry: (Duration, Duration),
     /// What internal topics are created with.

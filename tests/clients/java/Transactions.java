@@ -1,7 +1,8 @@
 // `Transactions BOOTSTRAP [RECORDS]`: a transactional copy with aborts, as Kafka's own client does it: reads a topic in a group, writes
 // every record with its transaction's number into another of several partitions, commits the group's offsets in the same transaction, and
 // aborts every third. A reader of committed records watches meanwhile. Prints a line for each thing that held and ends with 0, or says
-// what did not. Knows nothing of the broker but its address.
+// what did not. `Transactions BOOTSTRAP ID TOPIC PARTITION` leaves a transaction open, for the tools. Knows nothing of the broker but
+// its address.
 
 import java.time.Duration;
 import java.util.*;
@@ -28,12 +29,25 @@ public final class Transactions {
     }
 
     public static void main(String[] args) throws Exception {
+        if (args.length == 4) {
+            leaveOpen(args[0], args[1], args[2], Integer.parseInt(args[3]));
+            return;
+        }
         Transactions transactions =
             new Transactions(args[0], args.length > 1 ? Integer.parseInt(args[1]) : 2000);
         transactions.prepare();
         transactions.copy();
         transactions.fence();
         transactions.expire();
+    }
+
+    /** Begins a transaction with a record in a partition, prints its offset, and dies. */
+    private static void leaveOpen(String bootstrap, String id, String topic, int partition) throws Exception {
+        Producer<String, String> producer = new Transactions(bootstrap, 0).producer(id, 900_000);
+        producer.initTransactions();
+        producer.beginTransaction();
+        System.out.println(producer.send(new ProducerRecord<>(topic, partition, "k", "left open")).get().offset());
+        Runtime.getRuntime().halt(0);
     }
 
     private static void hold(boolean holds, String what) {
