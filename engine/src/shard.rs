@@ -139,6 +139,7 @@ pub struct Shard {
 
 impl Shard {
     /// A shard that serves nothing yet. `control` leads to the controller's shard.
+    #[expect(clippy::too_many_arguments, reason = "what a shard is made of, put together in one place")]
     pub fn new(
         rt: Rt,
         options: Arc<BrokerOptions>,

@@ -47,7 +47,6 @@ use uuid::Uuid;
 
 /// What the coordinator of a group is asked. Versions are those of the requests.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "requests are moved twice and never kept")]
 pub enum GroupRequest {
     /// To be a member of a classic group.
     Join {

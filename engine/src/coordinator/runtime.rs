@@ -25,6 +25,9 @@ const RELOAD_PAUSE: Duration = Duration::from_millis(500);
 /// A coordinator in its cell.
 type Shared<M> = Rc<RefCell<Hosted<M>>>;
 
+/// Carries out what the coordinator of that partition lets others do.
+type CarryOut<M> = Box<dyn Fn(&Rc<Runtime<M>>, i32, <M as Machine>::Order)>;
+
 /// The coordinators of one kind on one shard, by the number of their partition.
 pub struct Runtime<M: Machine + 'static> {
     rt: Rt,
@@ -33,7 +36,7 @@ pub struct Runtime<M: Machine + 'static> {
     topic: &'static str,
     make: Box<dyn Fn(i32) -> M>,
     /// Who carries out orders.
-    order: Box<dyn Fn(&Rc<Runtime<M>>, i32, M::Order)>,
+    order: CarryOut<M>,
     hosted: RefCell<BTreeMap<i32, Shared<M>>>,
     /// The deadline that the timer waits for.
     armed: Cell<Option<MonoTime>>,
@@ -295,8 +298,8 @@ impl<M: Machine + 'static> Runtime<M> {
     }
 
     /// The partition of that number, if its coordinator is here.
-    pub fn partition(&self, number: i32) -> Option<Rc<Partition>> {
-        self.hosted.borrow().get(&number).map(|hosted| hosted.borrow().partition().clone())
+    pub fn partition(self: &Rc<Self>, number: i32) -> Option<Rc<Partition>> {
+        self.find(number).ok().map(|hosted| hosted.borrow().partition().clone())
     }
 
     /// Lets every machine that serves take a step.

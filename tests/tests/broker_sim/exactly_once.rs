@@ -11,6 +11,9 @@ use hayate_storage::batch::{BatchBuilder, LeaderEpoch, ProducerId};
 use hayate_tests::broker_sim::{Bench, Client, Topic, checked, name, records_from, values};
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::describe_transactions_response::TransactionState;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -19,8 +22,8 @@ use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, Wri
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, DescribeTransactionsRequest,
     EndTxnRequest, FetchRequest, FindCoordinatorRequest, GroupId, InitProducerIdRequest,
-    ListTransactionsRequest, OffsetFetchRequest, TransactionalId, TxnOffsetCommitRequest,
-    WriteTxnMarkersRequest,
+    ListTransactionsRequest, OffsetCommitRequest, OffsetFetchRequest, TransactionalId,
+    TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::cell::Cell;
@@ -661,6 +664,62 @@ fn administrators_see_transactions_and_end_one_that_they_think_hangs() {
         assert_eq!(checked(forced.markers[0].topics[0].partitions[0].error_code), Ok(()));
         assert_eq!(ends(&mut admin, &topic, 0).await, (2, 2));
     });
+}
+
+/// Three MiB of commits for the group, so that its coordinator takes a while to load.
+async fn fill(client: &mut Client, topic: &Topic) {
+    let partition = OffsetCommitRequestPartition::default()
+        .with_committed_offset(1)
+        .with_committed_metadata(Some(StrBytes::from_string("m".repeat(4000))));
+    let named = OffsetCommitRequestTopic::default()
+        .with_name(name(&topic.name))
+        .with_partitions(vec![partition; 250]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(text(GROUP)))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![named]);
+    for _ in 0..3 {
+        let response = client.ask(8, &request).await;
+        assert_eq!(checked(response.topics[0].partitions[0].error_code), Ok(()));
+    }
+}
+
+#[test]
+fn a_marker_that_comes_while_a_group_coordinator_loads_is_not_missed() {
+    let met = Rc::new(Cell::new(0));
+    let counts = met.clone();
+    check_with(2, few, move |bench| {
+        let met = counts.clone();
+        async move {
+            let running = bench.start().await;
+            let mut client = bench.client().await;
+            let topic = client.create_topic("orders", 2).await;
+            let mut producer = Producer::begin(&bench, Protocol::First, "t").await;
+            fill(&mut client, &topic).await;
+            producer.commit_offset(&topic, 77).await.unwrap();
+            drop(running);
+            bench.crash();
+            let _running = bench.start().await;
+            let mut client = bench.client().await;
+            let marked = WritableTxnMarkerTopic::default()
+                .with_name(name("__consumer_offsets"))
+                .with_partition_indexes(vec![0, 1, 2]);
+            let marker = WritableTxnMarker::default()
+                .with_producer_id(kafka_id(producer.who.0))
+                .with_producer_epoch(producer.who.1)
+                .with_coordinator_epoch(99)
+                .with_transaction_result(COMMIT)
+                .with_topics(vec![marked]);
+            let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+            let before = committed_offset(&mut client, &topic, false).await;
+            client.ask(1, &request).await;
+            let after = committed_offset(&mut client, &topic, false).await;
+            let loading = Err(ErrorCode::CoordinatorLoadInProgress);
+            met.set(met.get() + u32::from(before == loading && after == loading));
+            assert_eq!(stable_offset(&bench, &mut client, &topic).await, 77);
+        }
+    });
+    assert!(met.get() > 0, "no marker came during a load");
 }
 
 #[test]
