@@ -27,6 +27,7 @@ use crate::partition::verification::Guard;
 use classic::ClassicGroup;
 use hayate_rt::MonoTime;
 use hayate_storage::batch::ProducerId;
+use hayate_storage::mutants::{Mutant, is_active};
 use join::Join;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -303,6 +304,7 @@ impl Machine for Groups {
     }
 
     fn marker(&mut self, producer: ProducerId, committed: bool) {
+        let committed = committed || is_active(Mutant::AbortedOffsetsKept);
         self.offsets.complete_transaction(producer, committed);
     }
 

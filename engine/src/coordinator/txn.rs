@@ -30,6 +30,7 @@ use hayate_net::error::ErrorCode;
 use hayate_rt::MonoTime;
 use hayate_storage::batch::control::TxnOutcome;
 use hayate_storage::batch::{Offset, ProducerId};
+use hayate_storage::mutants::{Mutant, is_active};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
     InitProducerIdResponse, add_partitions_to_txn_request::AddPartitionsToTxnTransaction,
@@ -325,6 +326,7 @@ impl Machine for Transactions {
     /// What prepares to end goes on.
     fn loaded(&mut self, moment: &Moment, effects: &mut TxnEffects) {
         let preparing: Vec<String> = self.preparing.iter().cloned().collect();
+        let preparing = if is_active(Mutant::DecisionForgotten) { Vec::new() } else { preparing };
         for id in preparing {
             self.order_all_markers(moment, &id, effects);
         }

@@ -10,6 +10,7 @@ use hayate_storage::batch::control::TxnOutcome;
 use hayate_storage::batch::{BatchHeader, Offset, ProducerId};
 use hayate_storage::error::AppendError;
 use hayate_storage::log::{Remembered, TransactionEnd};
+use hayate_storage::mutants::{Mutant, is_active};
 use hayate_storage::producers::{ProducerError, TransactionVersion, Verdict};
 use std::rc::Rc;
 
@@ -44,6 +45,7 @@ impl Partition {
         }
         // Whoever only verifies need not; under version 2 asking is what makes the coordinator know of the partition.
         let asks = self.settings().verifies_transactions || version == TransactionVersion::EpochBump;
+        let asks = asks && !is_active(Mutant::UnverifiedTaken);
         if is_open || !asks {
             return Ok(None);
         }
@@ -74,7 +76,7 @@ impl Partition {
             if let Some(known) = known.filter(|known| batch.producer_epoch < known.epoch) {
                 return Err(stale(batch, known.epoch));
             }
-            let asks = self.settings().verifies_transactions;
+            let asks = self.settings().verifies_transactions && !is_active(Mutant::UnverifiedTaken);
             if asks && !verifications.admits(batch.producer_id, guard) {
                 return Err(ProducerError::Unverified { producer_id: batch.producer_id });
             }

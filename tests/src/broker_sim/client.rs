@@ -249,7 +249,7 @@ impl Client {
     }
 
     /// Asks; `None` when the connection is lost and nothing is known.
-    async fn try_ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+    pub async fn try_ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
         let (_, frame) = self.core.request(version, request).ok()?;
         self.socket.write_rope(&mut VecDeque::from([frame])).await.ok()?;
         Some(self.try_receive().await?.decode::<R>().expect("a valid answer"))

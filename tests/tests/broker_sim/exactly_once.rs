@@ -3,31 +3,27 @@
 //! and keep their epoch, and those of KIP-890.
 
 use super::{check, check_with};
-use bytes::Bytes;
 use hayate_engine::broker::{BrokerOptions, RunningShard};
 use hayate_net::error::ErrorCode;
+use hayate_storage::batch::LeaderEpoch;
 use hayate_storage::batch::scan::{BatchScan, Checksums};
-use hayate_storage::batch::{BatchBuilder, LeaderEpoch, ProducerId};
-use hayate_tests::broker_sim::{Bench, Client, Topic, checked, name, records_from, values};
-use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
-use kafka_protocol::messages::describe_transactions_response::TransactionState;
+use hayate_storage::mutants::Mutant;
+use hayate_tests::broker_sim::producer::{
+    BOTH, Producer, Protocol, committed_fetch, committed_values, kafka_id, offset_fetch, offset_of, text,
+};
+use hayate_tests::broker_sim::transactions::{MUST_REACH, run_seed};
+use hayate_tests::broker_sim::{Bench, Client, Topic, checked, name, records_from};
+use hayate_tests::campaign::Campaign;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
-use kafka_protocol::messages::txn_offset_commit_request::{
-    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
-};
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, DescribeTransactionsRequest,
-    EndTxnRequest, FetchRequest, FindCoordinatorRequest, GroupId, InitProducerIdRequest,
-    ListTransactionsRequest, OffsetCommitRequest, OffsetFetchRequest, TransactionalId,
-    TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    ApiVersionsRequest, FetchRequest, GroupId, ListTransactionsRequest, OffsetCommitRequest,
+    WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,290 +34,24 @@ const GROUP: &str = "readers";
 /// How long a transaction of these tests may be open.
 const TIMEOUT_MS: i32 = 30_000;
 
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
-
-fn transactional_id(id: &str) -> TransactionalId {
-    TransactionalId(text(id))
-}
-
-fn kafka_id(id: i64) -> kafka_protocol::messages::ProducerId {
-    kafka_protocol::messages::ProducerId(id)
-}
-
 /// Few partitions, so that a start is quick.
 fn few(options: &mut BrokerOptions) {
     options.internal_topics.offsets.partitions = 3;
     options.internal_topics.transactions.partitions = 3;
 }
 
-/// Whether a client asks again.
-fn passes(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::ConcurrentTransactions
-            | ErrorCode::CoordinatorLoadInProgress
-            | ErrorCode::NotCoordinator
-            | ErrorCode::NotEnoughReplicas
-    )
+async fn begin(bench: &Bench, protocol: Protocol, id: &'static str) -> Producer {
+    Producer::begin(bench, protocol, (id, GROUP), TIMEOUT_MS).await.unwrap()
 }
 
-/// Which protocol a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    /// It adds its partitions, and its epoch stays.
-    First,
-    /// KIP-890.
-    Second,
-}
-
-const BOTH: [Protocol; 2] = [Protocol::First, Protocol::Second];
-
-/// A transactional producer.
-struct Producer {
-    bench: Bench,
-    client: Client,
-    protocol: Protocol,
-    id: &'static str,
-    who: (i64, i16),
-    /// The next sequence of each partition.
-    sequences: [i32; 2],
-    added: BTreeSet<i32>,
-}
-
-impl Producer {
-    /// Finds its coordinators, and begins.
-    async fn begin(bench: &Bench, protocol: Protocol, id: &'static str) -> Producer {
-        let mut client = bench.client().await;
-        for (key_type, key) in [(1, id), (0, GROUP)] {
-            let find = FindCoordinatorRequest::default()
-                .with_key_type(key_type)
-                .with_coordinator_keys(vec![text(key)]);
-            let found = &client.ask(6, &find).await.coordinators[0];
-            assert_eq!((checked(found.error_code), found.node_id.0), (Ok(()), 1));
-        }
-        let who = (-1, -1);
-        let added = BTreeSet::new();
-        let mut producer =
-            Producer { bench: bench.clone(), client, protocol, id, who, sequences: [0; 2], added };
-        producer.who = producer.init(TIMEOUT_MS).await.unwrap();
-        producer
-    }
-
-    async fn init(&mut self, timeout_ms: i32) -> Result<(i64, i16), ErrorCode> {
-        let request = InitProducerIdRequest::default()
-            .with_transactional_id(Some(transactional_id(self.id)))
-            .with_transaction_timeout_ms(timeout_ms)
-            .with_producer_id(kafka_id(-1))
-            .with_producer_epoch(-1);
-        loop {
-            let response = self.client.ask(5, &request).await;
-            match checked(response.error_code) {
-                Err(code) if passes(code) => self.pause().await,
-                outcome => return outcome.map(|()| (response.producer_id.0, response.producer_epoch)),
-            }
-        }
-    }
-
-    async fn pause(&self) {
-        self.bench.sim.sleep(Duration::from_millis(7)).await;
-    }
-
-    fn batch(&self, partition: i32, values: &[&str]) -> Bytes {
-        let sequence = self.sequences[usize::try_from(partition).unwrap()];
-        let builder = BatchBuilder::new().producer(ProducerId(self.who.0), self.who.1, sequence);
-        let record = |builder: BatchBuilder, value: &&str| {
-            builder.record(1_767_225_600_000, None, Some(value.as_bytes()))
-        };
-        values.iter().fold(builder.transactional(true), record).build()
-    }
-
-    /// A version of Produce that the protocol uses.
-    fn produce_version(&self) -> i16 {
-        if self.protocol == Protocol::Second { 13 } else { 11 }
-    }
-
-    async fn produce(
-        &mut self,
-        version: i16,
-        topic: &Topic,
-        partition: i32,
-        records: Bytes,
-    ) -> Result<i64, ErrorCode> {
-        let request = Client::produce_in(version, topic, partition, records)
-            .with_transactional_id(Some(transactional_id(self.id)));
-        loop {
-            let response = self.client.ask(version, &request).await;
-            let told = &response.responses[0].partition_responses[0];
-            match checked(told.error_code) {
-                Err(code) if passes(code) => self.pause().await,
-                outcome => return outcome.map(|()| told.base_offset),
-            }
-        }
-    }
-
-    async fn add(&mut self, topic: &str, partition: i32) -> Result<(), ErrorCode> {
-        let topic =
-            AddPartitionsToTxnTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
-        let request = AddPartitionsToTxnRequest::default()
-            .with_v3_and_below_transactional_id(transactional_id(self.id))
-            .with_v3_and_below_producer_id(kafka_id(self.who.0))
-            .with_v3_and_below_producer_epoch(self.who.1)
-            .with_v3_and_below_topics(vec![topic]);
-        loop {
-            let response = self.client.ask(3, &request).await;
-            let told = &response.results_by_topic_v3_and_below[0].results_by_partition[0];
-            match checked(told.partition_error_code) {
-                Err(code) if passes(code) => self.pause().await,
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// Writes records in its transaction.
-    async fn send(&mut self, topic: &Topic, partition: i32, values: &[&str]) -> Result<i64, ErrorCode> {
-        if self.protocol == Protocol::First && !self.added.contains(&partition) {
-            self.add(&topic.name, partition).await?;
-            self.added.insert(partition);
-        }
-        let records = self.batch(partition, values);
-        let offset = self.produce(self.produce_version(), topic, partition, records).await?;
-        self.sequences[usize::try_from(partition).unwrap()] += i32::try_from(values.len()).unwrap();
-        Ok(offset)
-    }
-
-    /// Has its transaction commit that the group has read so far.
-    async fn commit_offset(&mut self, topic: &Topic, offset: i64) -> Result<(), ErrorCode> {
-        if self.protocol == Protocol::First {
-            let request = AddOffsetsToTxnRequest::default()
-                .with_transactional_id(transactional_id(self.id))
-                .with_producer_id(kafka_id(self.who.0))
-                .with_producer_epoch(self.who.1)
-                .with_group_id(GroupId(text(GROUP)));
-            checked(self.client.ask(3, &request).await.error_code)?;
-        }
-        let request = self.offset_commit(topic, offset);
-        let version = if self.protocol == Protocol::Second { 5 } else { 3 };
-        loop {
-            let response = self.client.ask(version, &request).await;
-            match checked(response.topics[0].partitions[0].error_code) {
-                Err(code) if passes(code) => self.pause().await,
-                outcome => return outcome,
-            }
-        }
-    }
-
-    fn offset_commit(&self, topic: &Topic, offset: i64) -> TxnOffsetCommitRequest {
-        let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(offset);
-        let topic = TxnOffsetCommitRequestTopic::default()
-            .with_name(name(&topic.name))
-            .with_partitions(vec![partition]);
-        TxnOffsetCommitRequest::default()
-            .with_transactional_id(transactional_id(self.id))
-            .with_group_id(GroupId(text(GROUP)))
-            .with_producer_id(kafka_id(self.who.0))
-            .with_producer_epoch(self.who.1)
-            .with_generation_id(-1)
-            .with_topics(vec![topic])
-    }
-
-    fn end_request(&self, committed: bool) -> EndTxnRequest {
-        EndTxnRequest::default()
-            .with_transactional_id(transactional_id(self.id))
-            .with_producer_id(kafka_id(self.who.0))
-            .with_producer_epoch(self.who.1)
-            .with_committed(committed)
-    }
-
-    fn end_version(&self) -> i16 {
-        if self.protocol == Protocol::Second { 5 } else { 3 }
-    }
-
-    /// Ends its transaction.
-    async fn end(&mut self, committed: bool) -> Result<(), ErrorCode> {
-        let request = self.end_request(committed);
-        loop {
-            let response = self.client.ask(self.end_version(), &request).await;
-            match checked(response.error_code) {
-                Err(code) if passes(code) => self.pause().await,
-                Err(code) => return Err(code),
-                Ok(()) if self.protocol == Protocol::Second => {
-                    let who = (response.producer_id.0, response.producer_epoch);
-                    assert!(who.0 != self.who.0 || who.1 == self.who.1 + 1, "each end bumps the epoch");
-                    (self.who, self.sequences, self.added) = (who, [0; 2], BTreeSet::new());
-                    return Ok(());
-                }
-                Ok(()) => {
-                    self.added.clear();
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// How its transactional id stands.
-    async fn described(&mut self) -> TransactionState {
-        let request =
-            DescribeTransactionsRequest::default().with_transactional_ids(vec![transactional_id(self.id)]);
-        self.client.ask(0, &request).await.transaction_states.remove(0)
-    }
-
-    /// Waits until what was decided is carried out, or what takes too long is aborted; the state then.
-    async fn settled(&mut self) -> String {
-        loop {
-            let described = self.described().await;
-            let state = described.transaction_state.to_string();
-            if state.starts_with("Complete") {
-                assert!(described.topics.is_empty(), "nothing is open any more: {described:?}");
-                return state;
-            }
-            self.pause().await;
-        }
-    }
-}
-
-/// What a reader of committed records sees of a partition: what clients do with the list of aborted transactions, done here.
-async fn committed_values(client: &mut Client, topic: &Topic, partition: i32) -> Vec<String> {
-    let request = Client::fetch_request(topic, &[(partition, 0)], 1, 0).with_isolation_level(1);
-    let response = client.ask(17, &request).await;
-    let fetched = &response.responses[0].partitions[0];
-    assert_eq!(checked(fetched.error_code), Ok(()));
-    let mut aborted: Vec<(i64, i64)> = fetched
-        .aborted_transactions
-        .iter()
-        .flatten()
-        .map(|aborted| (aborted.producer_id.0, aborted.first_offset))
-        .collect();
-    let records = records_from(&response, partition);
-    let mut seen = Vec::new();
-    for batch in BatchScan::new(&records, Checksums::Verify) {
-        let producer = batch.header.producer_id.0;
-        let begins = |(of, from): &(i64, i64)| *of == producer && *from <= batch.header.base_offset.0;
-        let place = aborted.iter().position(begins);
-        if batch.header.is_control() {
-            place.map(|place| aborted.remove(place));
-        } else if place.is_none() {
-            let only = Bytes::copy_from_slice(batch.bytes);
-            let mut alone = response.clone();
-            alone.responses[0].partitions[0].records = Some(only);
-            seen.extend(values(&alone, partition));
-        }
-    }
-    seen
+/// What a reader of committed records sees of a partition.
+async fn committed(client: &mut Client, topic: &Topic, partition: i32) -> Vec<String> {
+    committed_values(&client.ask(17, &committed_fetch(topic, partition)).await, partition)
 }
 
 /// The offset that the group has committed for partition 0; −1 for none.
 async fn committed_offset(client: &mut Client, topic: &Topic, stable: bool) -> Result<i64, ErrorCode> {
-    let asked =
-        OffsetFetchRequestTopics::default().with_name(name(&topic.name)).with_partition_indexes(vec![0]);
-    let asked =
-        OffsetFetchRequestGroup::default().with_group_id(GroupId(text(GROUP))).with_topics(Some(vec![asked]));
-    let request = OffsetFetchRequest::default().with_groups(vec![asked]).with_require_stable(stable);
-    let response = client.ask(8, &request).await;
-    checked(response.groups[0].error_code)?;
-    let partition = &response.groups[0].topics[0].partitions[0];
-    checked(partition.error_code).map(|()| partition.committed_offset)
+    offset_of(&client.ask(8, &offset_fetch(GROUP, topic, stable)).await)
 }
 
 /// As [`committed_offset`], once the group's coordinator has loaded and no transaction may change it.
@@ -339,8 +69,7 @@ async fn stable_offset(bench: &Bench, client: &mut Client, topic: &Topic) -> i64
 
 /// What a partition's readers are told of its ends: the last stable offset, and the high watermark.
 async fn ends(client: &mut Client, topic: &Topic, partition: i32) -> (i64, i64) {
-    let request = Client::fetch_request(topic, &[(partition, 0)], 1, 0).with_isolation_level(1);
-    let response = client.ask(17, &request).await;
+    let response = client.ask(17, &committed_fetch(topic, partition)).await;
     let fetched = &response.responses[0].partitions[0];
     (fetched.last_stable_offset, fetched.high_watermark)
 }
@@ -360,7 +89,7 @@ fn records_of_two_shards_and_offsets_are_committed_or_aborted_together() {
             let topic = reader.create_topic(id, 2).await;
             let shards = shards_of(&running, &topic);
             assert_ne!(shards[0], shards[1]);
-            let mut producer = Producer::begin(&bench, protocol, id).await;
+            let mut producer = begin(&bench, protocol, id).await;
             let mut expected = Vec::new();
             for round in 0..3 {
                 let (value, is_committed) = (format!("{round}"), round != 1);
@@ -369,7 +98,7 @@ fn records_of_two_shards_and_offsets_are_committed_or_aborted_together() {
                 producer.send(&topic, 0, &["more"]).await.unwrap();
                 let before = committed_offset(&mut reader, &topic, false).await;
                 assert_eq!(producer.commit_offset(&topic, 100 + round).await, Ok(()));
-                assert_eq!(committed_values(&mut reader, &topic, 0).await, expected);
+                assert_eq!(committed(&mut reader, &topic, 0).await, expected);
                 assert_eq!(
                     committed_offset(&mut reader, &topic, true).await,
                     Err(ErrorCode::UnstableOffsetCommit)
@@ -380,11 +109,11 @@ fn records_of_two_shards_and_offsets_are_committed_or_aborted_together() {
                 if is_committed {
                     expected.extend([value.clone(), value.clone(), "more".to_owned()]);
                 }
-                let state = producer.settled().await;
+                let state = producer.settled().await.unwrap();
                 assert_eq!(state, if is_committed { "CompleteCommit" } else { "CompleteAbort" });
-                assert_eq!(committed_values(&mut reader, &topic, 0).await, expected);
+                assert_eq!(committed(&mut reader, &topic, 0).await, expected);
                 let expected_1: Vec<_> = expected.chunks(3).map(|three| three[0].clone()).collect();
-                assert_eq!(committed_values(&mut reader, &topic, 1).await, expected_1);
+                assert_eq!(committed(&mut reader, &topic, 1).await, expected_1);
                 let committed = if is_committed { 100 + round } else { before };
                 assert_eq!(committed_offset(&mut reader, &topic, true).await, Ok(committed));
             }
@@ -400,10 +129,10 @@ fn a_successor_shuts_a_producer_out_and_aborts_its_transaction() {
         for (protocol, id) in BOTH.into_iter().zip(["first", "second"]) {
             let mut reader = bench.client().await;
             let topic = reader.create_topic(id, 2).await;
-            let mut zombie = Producer::begin(&bench, protocol, id).await;
+            let mut zombie = begin(&bench, protocol, id).await;
             zombie.send(&topic, 0, &["lost"]).await.unwrap();
             zombie.commit_offset(&topic, 7).await.unwrap();
-            let mut successor = Producer::begin(&bench, protocol, id).await;
+            let mut successor = begin(&bench, protocol, id).await;
             assert_eq!(successor.who.0, zombie.who.0);
             assert!(successor.who.1 > zombie.who.1);
             let late = zombie.batch(0, &["zombie"]);
@@ -417,8 +146,8 @@ fn a_successor_shuts_a_producer_out_and_aborts_its_transaction() {
             assert_eq!(zombie.end(COMMIT).await, Err(ErrorCode::ProducerFenced));
             successor.send(&topic, 0, &["kept"]).await.unwrap();
             assert_eq!(successor.end(COMMIT).await, Ok(()));
-            assert_eq!(successor.settled().await, "CompleteCommit");
-            assert_eq!(committed_values(&mut reader, &topic, 0).await, ["kept"]);
+            assert_eq!(successor.settled().await.unwrap(), "CompleteCommit");
+            assert_eq!(committed(&mut reader, &topic, 0).await, ["kept"]);
             assert_eq!(stable_offset(&bench, &mut reader, &topic).await, -1);
         }
     });
@@ -434,7 +163,7 @@ fn a_transaction_that_takes_too_long_is_aborted_also_across_a_crash() {
         {
             let mut reader = bench.client().await;
             let topic = reader.create_topic(id, 2).await;
-            let mut producer = Producer::begin(&bench, protocol, id).await;
+            let mut producer = begin(&bench, protocol, id).await;
             producer.send(&topic, 0, &["slow"]).await.unwrap();
             producer.send(&topic, 1, &["slow"]).await.unwrap();
             producer.commit_offset(&topic, 5).await.unwrap();
@@ -446,7 +175,7 @@ fn a_transaction_that_takes_too_long_is_aborted_also_across_a_crash() {
                 reader = bench.client().await;
                 producer.client = bench.client().await;
             }
-            assert_eq!(producer.settled().await, "CompleteAbort");
+            assert_eq!(producer.settled().await.unwrap(), "CompleteAbort");
             let took = bench.sim.now().since(began).as_millis();
             assert!(
                 (20_000..50_000).contains(&took),
@@ -455,7 +184,7 @@ fn a_transaction_that_takes_too_long_is_aborted_also_across_a_crash() {
             for partition in 0..2 {
                 let (stable, end) = ends(&mut reader, &topic, partition).await;
                 assert_eq!((stable, end), (2, 2), "a record and its marker");
-                assert_eq!(committed_values(&mut reader, &topic, partition).await.len(), 0);
+                assert_eq!(committed(&mut reader, &topic, partition).await.len(), 0);
             }
             assert_eq!(stable_offset(&bench, &mut reader, &topic).await, -1);
             let expected = match protocol {
@@ -492,7 +221,7 @@ fn a_crash_between_the_decision_and_its_markers_tears_no_transaction() {
                 let protocol = BOTH[usize::try_from(round % 2).unwrap()];
                 let mut reader = bench.client().await;
                 let topic = reader.create_topic(id, 2).await;
-                let mut producer = Producer::begin(&bench, protocol, id).await;
+                let mut producer = begin(&bench, protocol, id).await;
                 producer.send(&topic, 0, &["x"]).await.unwrap();
                 producer.send(&topic, 1, &["x"]).await.unwrap();
                 producer.commit_offset(&topic, 5).await.unwrap();
@@ -503,10 +232,10 @@ fn a_crash_between_the_decision_and_its_markers_tears_no_transaction() {
                 bench.crash();
                 running = bench.start().await;
                 (reader, producer.client) = (bench.client().await, bench.client().await);
-                let is_committed = producer.settled().await == "CompleteCommit";
+                let is_committed = producer.settled().await.unwrap() == "CompleteCommit";
                 let expected = if is_committed { vec!["x".to_owned()] } else { Vec::new() };
                 for partition in 0..2 {
-                    assert_eq!(committed_values(&mut reader, &topic, partition).await, expected, "{id}");
+                    assert_eq!(committed(&mut reader, &topic, partition).await, expected, "{id}");
                     let (began, ended) = epochs(&mut reader, &topic, partition).await;
                     resumed.set(resumed.get() + u32::from(is_committed && ended > began));
                 }
@@ -527,7 +256,7 @@ fn a_produce_that_comes_after_its_abort_leaves_no_hanging_transaction_as_jepsen_
         for (protocol, id) in BOTH.into_iter().zip(["first", "second"]) {
             let mut reader = bench.client().await;
             let topic = reader.create_topic(id, 2).await;
-            let mut producer = Producer::begin(&bench, protocol, id).await;
+            let mut producer = begin(&bench, protocol, id).await;
             producer.send(&topic, 0, &["a"]).await.unwrap();
             // The second request of the transaction is held up on its way: its abort overtakes it.
             if protocol == Protocol::First {
@@ -535,7 +264,7 @@ fn a_produce_that_comes_after_its_abort_leaves_no_hanging_transaction_as_jepsen_
             }
             let (late, version) = (producer.batch(1, &["late"]), producer.produce_version());
             assert_eq!(producer.end(ABORT).await, Ok(()));
-            assert_eq!(producer.settled().await, "CompleteAbort");
+            assert_eq!(producer.settled().await.unwrap(), "CompleteAbort");
             let refused = producer.produce(version, &topic, 1, late.clone()).await;
             let expected = match protocol {
                 Protocol::First => ErrorCode::TransactionAbortable,
@@ -550,8 +279,8 @@ fn a_produce_that_comes_after_its_abort_leaves_no_hanging_transaction_as_jepsen_
                     Err(ErrorCode::InvalidProducerEpoch)
                 );
                 assert_eq!(producer.end(COMMIT).await, Ok(()));
-                assert_eq!(producer.settled().await, "CompleteCommit");
-                assert_eq!(committed_values(&mut reader, &topic, 1).await, ["next"]);
+                assert_eq!(producer.settled().await.unwrap(), "CompleteCommit");
+                assert_eq!(committed(&mut reader, &topic, 1).await, ["next"]);
             }
             for partition in 0..2 {
                 let (stable, end) = ends(&mut reader, &topic, partition).await;
@@ -567,7 +296,7 @@ fn what_belongs_to_no_transaction_is_refused_with_kafkas_codes() {
         let _running = bench.start().await;
         let mut reader = bench.client().await;
         let topic = reader.create_topic("orders", 2).await;
-        let mut producer = Producer::begin(&bench, Protocol::First, "known").await;
+        let mut producer = begin(&bench, Protocol::First, "known").await;
         let who = producer.who;
         assert_eq!(producer.end(COMMIT).await, Err(ErrorCode::InvalidTxnState), "nothing has begun");
         // A partition that was not added, by what the client's version knows.
@@ -628,13 +357,13 @@ fn administrators_see_transactions_and_end_one_that_they_think_hangs() {
             versions.finalized_features.iter().find(|known| &*known.name == "transaction.version");
         assert_eq!(finalized.map(|known| known.max_version_level), Some(2));
         let topic = admin.create_topic("orders", 2).await;
-        let mut one = Producer::begin(&bench, Protocol::First, "one").await;
-        let mut two = Producer::begin(&bench, Protocol::Second, "two").await;
+        let mut one = begin(&bench, Protocol::First, "one").await;
+        let mut two = begin(&bench, Protocol::Second, "two").await;
         one.send(&topic, 0, &["a"]).await.unwrap();
         two.send(&topic, 1, &["b"]).await.unwrap();
         two.end(COMMIT).await.unwrap();
-        two.settled().await;
-        let described = one.described().await;
+        two.settled().await.unwrap();
+        let described = one.described().await.unwrap();
         assert_eq!(described.transaction_state.as_str(), "Ongoing");
         assert_eq!((described.producer_id.0, described.producer_epoch), one.who);
         assert_eq!(described.topics[0].partitions, [0]);
@@ -694,7 +423,7 @@ fn a_marker_that_comes_while_a_group_coordinator_loads_is_not_missed() {
             let running = bench.start().await;
             let mut client = bench.client().await;
             let topic = client.create_topic("orders", 2).await;
-            let mut producer = Producer::begin(&bench, Protocol::First, "t").await;
+            let mut producer = begin(&bench, Protocol::First, "t").await;
             fill(&mut client, &topic).await;
             producer.commit_offset(&topic, 77).await.unwrap();
             drop(running);
@@ -728,7 +457,7 @@ fn deleting_records_of_an_open_transaction_wakes_those_who_wait_for_its_end() {
         let _running = bench.start().await;
         let mut admin = bench.client().await;
         let topic = admin.create_topic("orders", 2).await;
-        let mut producer = Producer::begin(&bench, Protocol::Second, "t").await;
+        let mut producer = begin(&bench, Protocol::Second, "t").await;
         producer.send(&topic, 0, &["a"]).await.unwrap();
         assert_eq!(admin.produce(&topic, 0, &["plain"]).await, Ok(1));
         let mut reader = bench.client().await;
@@ -742,4 +471,33 @@ fn deleting_records_of_an_open_transaction_wakes_those_who_wait_for_its_end() {
         assert_eq!(checked(code), Err(ErrorCode::OffsetOutOfRange), "what it waited for is gone");
         assert!(bench.sim.now().since(began) < Duration::from_secs(5), "woken, not expired");
     });
+}
+
+/// Lives at CI size. `simulate transactions FROM..TO` lives as many as one wants.
+const SEEDS: u64 = 40;
+
+#[test]
+fn no_life_tears_a_transaction_or_lets_one_hang() {
+    let campaign = Campaign::run(0..SEEDS, &|seed| run_seed(seed, None), &|_, _| ());
+    println!("{:#?}", campaign.counts);
+    assert!(campaign.broken.is_empty(), "{:#?}", campaign.broken);
+    let missed = campaign.missed(MUST_REACH);
+    assert!(missed.is_empty(), "never reached: {missed:?}");
+}
+
+#[test]
+fn a_life_of_transactions_is_the_same_twice() {
+    for seed in 0..3 {
+        let (first, second) = (run_seed(seed, None), run_seed(seed, None));
+        assert_eq!((first.trace, first.steps), (second.trace, second.steps), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_defect_of_transactions_is_caught() {
+    for (name, mutant) in Mutant::OF_TRANSACTIONS {
+        let campaign = Campaign::run(0..SEEDS / 3, &|seed| run_seed(seed, Some(mutant)), &|_, _| ());
+        println!("{name}: caught by {} of {} lives", campaign.broken.len(), SEEDS / 3);
+        assert!(!campaign.broken.is_empty(), "{name} survives");
+    }
 }
