@@ -77,7 +77,7 @@ impl Bench {
     /// Why one does not start.
     pub async fn try_start(&self) -> Result<Vec<RunningShard>, StartError> {
         let rt = Rt::sim(self.sim.node(BROKER));
-        let metrics = Metrics::with_topics(self.shards.into(), self.options.metrics_topics_max);
+        let metrics = self.options.metrics(self.shards);
         let starting: Vec<_> = shard_parts(&self.options, self.shards)
             .into_iter()
             .map(|parts| {

@@ -12,6 +12,7 @@ use crate::coordinator::partitioner::partition_of;
 use crate::coordinator::runtime::Runtime;
 use crate::coordinator::topics::OFFSETS_TOPIC;
 use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::metrics::Tour;
 use crate::placement::ShardId;
 use hayate_net::error::ErrorCode;
 use hayate_rt::mailbox::{Caller, Inbox};
@@ -34,6 +35,8 @@ pub struct Coordination {
     callers: CoordinatorCallers,
     /// Those of groups.
     pub groups: Rc<Runtime<Groups>>,
+    /// How far the walk has come that shows groups.
+    pub tour: RefCell<Tour>,
     /// The topics of the last view.
     followed: RefCell<Arc<MetadataImage>>,
 }
@@ -58,7 +61,7 @@ impl Coordination {
     /// Of the shard of `owner`.
     pub fn new(owner: Rc<Owner>, callers: CoordinatorCallers, groups: Rc<Runtime<Groups>>) -> Coordination {
         let followed = RefCell::new(Arc::new(MetadataImage::empty("")));
-        Coordination { owner, callers, groups, followed }
+        Coordination { owner, callers, groups, tour: RefCell::default(), followed }
     }
 
     /// The partition of an internal topic that coordinates `id`, and its shard.

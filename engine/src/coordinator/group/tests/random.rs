@@ -33,7 +33,7 @@ struct Story {
 impl Story {
     fn new() -> Story {
         let client = |number: usize| Client {
-            instance: (number % 3 == 0).then(|| format!("i{number}")),
+            instance: number.is_multiple_of(3).then(|| format!("i{number}")),
             group: GROUPS[number % GROUPS.len()],
             ..Client::default()
         };
