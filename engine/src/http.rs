@@ -1,9 +1,10 @@
-//! Metrics, health and the levels of the log over HTTP: `/metrics`, `/health`, `/ready`, `/loggers`.
+//! Metrics, health, groups and the levels of the log over HTTP: `/metrics`, `/health`, `/ready`, `/groups`, `/loggers`.
 //!
 //! A small server of its own, with blocking sockets on threads that no shard shares: it answers while shards are busy, and
 //! says so when they hang. One request a connection; connections, their sizes and their times are bounded. It knows
 //! HTTP/1.1 (RFC 9112) as far as probes and scrapers speak it.
 
+mod groups;
 mod loggers;
 pub mod request;
 
@@ -101,6 +102,11 @@ impl Response {
     }
 }
 
+/// An answer in JSON.
+fn json(status: &'static str, body: &serde_json::Value) -> Response {
+    Response { status, content_type: "application/json", body: format!("{body}\n") }
+}
+
 impl Pages {
     /// Shows these.
     pub fn new(
@@ -116,12 +122,18 @@ impl Pages {
     fn respond(&self, request: &Result<Request, RequestError>) -> Response {
         match request {
             Err(error) => Response::refusal(*error),
-            Ok(request) => match loggers::respond(&self.loggers, request) {
+            Ok(request) => match self.respond_below(request) {
                 Some(response) => response,
                 None if request.method == Method::Put => Response::not_allowed(),
                 None => self.show(&request.path),
             },
         }
+    }
+
+    /// The pages that have others below them.
+    fn respond_below(&self, request: &Request) -> Option<Response> {
+        let loggers = || loggers::respond(&self.loggers, request);
+        loggers().or_else(|| groups::respond(self.metrics.groups(), request))
     }
 
     fn show(&self, path: &str) -> Response {
@@ -133,8 +145,10 @@ impl Pages {
             },
             "/health" => self.health(),
             "/ready" => self.readiness(),
-            "/" => Response::text("200 OK", "Hayate\n\n/metrics\n/health\n/ready\n/loggers\n"),
-            _ => Response::text("404 Not Found", "there are /metrics, /health, /ready and /loggers\n"),
+            "/" => Response::text("200 OK", "Hayate\n\n/metrics\n/health\n/ready\n/groups\n/loggers\n"),
+            _ => {
+                Response::text("404 Not Found", "there are /metrics, /health, /ready, /groups and /loggers\n")
+            }
         }
     }
 

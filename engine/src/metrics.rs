@@ -7,20 +7,24 @@
 
 mod cells;
 mod clients;
+mod groups;
 mod registry;
 mod requests;
 mod sample;
 mod storage;
 mod text;
 mod topics;
+mod tour;
 
 pub use cells::{Counter, Gauge, Histogram};
 pub use clients::ClientCells;
+pub use groups::{GROUPS_MAX_DEFAULT, GroupCells, GroupSeries, Passage};
 pub use registry::{Metrics, ProcessFigures};
 pub use requests::{RequestFigures, RequestTimes};
 pub use sample::sample;
 pub use text::{CONTENT_TYPE, MetricType, TextWriter};
 pub use topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicCells};
+pub use tour::Tour;
 
 use hayate_net::error::ErrorCode;
 use hayate_rt::MonoTime;
@@ -217,6 +221,8 @@ pub struct ShardMetrics {
     pub topics: ShardTopics,
     /// The telemetry of its clients.
     pub clients: ClientCells,
+    /// The groups that it coordinates.
+    pub groups: GroupCells,
     copied_bytes: [Counter; CopyPath::ALL.len()],
     protocol_errors: [Counter; ProtocolError::ALL.len()],
     closed: [Counter; CloseCause::ALL.len()],

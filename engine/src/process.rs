@@ -175,7 +175,7 @@ fn start(sources: &Sources) -> Result<(), Failure> {
     announce(&config, &cleared);
     let (events, inbox) = flume::bounded(EVENTS_MAX);
     watch_signals(events.clone()).map_err(Failure::failed)?;
-    let metrics = Arc::new(Metrics::with_topics(config.shards.into(), config.options.metrics_topics_max));
+    let metrics = Arc::new(config.options.metrics(config.shards));
     let phase = Arc::new(PhaseCell::default());
     serve_http(cleared.http, Pages::new(&metrics, &phase, &loggers, move || system.process()))?;
     let stopping = StopProgress::new(config.shards);

@@ -137,19 +137,27 @@ pub struct Shard {
     stop: Interrupt,
 }
 
+/// From a shard to those who decide.
+pub struct Ways {
+    /// To the owners of partitions.
+    pub router: Rc<Router>,
+    /// To the coordinators.
+    pub coordination: Rc<Coordination>,
+    /// To the controller's shard.
+    pub control: Caller<ControlCall, ControlAnswer>,
+}
+
 impl Shard {
-    /// A shard that serves nothing yet. `control` leads to the controller's shard.
-    #[expect(clippy::too_many_arguments, reason = "what a shard is made of, put together in one place")]
+    /// A shard that serves nothing yet.
     pub fn new(
         rt: Rt,
         options: Arc<BrokerOptions>,
         network: Network,
-        router: Rc<Router>,
-        coordination: Rc<Coordination>,
-        control: Caller<ControlCall, ControlAnswer>,
+        ways: Ways,
         admission: Arc<Admission>,
         metrics: Arc<ShardMetrics>,
     ) -> Rc<Shard> {
+        let Ways { router, coordination, control } = ways;
         let (owner, shards) = (router.own().clone(), router.shards());
         let answers = Budget::new(options.answer_bytes_per_shard(shards));
         let pinned = RefCell::new(answers.take_large());

@@ -11,7 +11,6 @@ pub use rough::{MUST_REACH, run_seed};
 use hayate_engine::broker::{
     BrokerOptions, ListenerOptions, RunningShard, StartError, shard_parts, start_shard,
 };
-use hayate_engine::metrics::Metrics;
 use hayate_net::socket::Network;
 use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
 use hayate_rt::sim::{NodeId, Sim};
@@ -79,7 +78,7 @@ impl Bench {
     /// Why one does not start.
     pub async fn try_start(&self) -> Result<Vec<RunningShard>, StartError> {
         let rt = Rt::sim(self.sim.node(BROKER));
-        let metrics = Metrics::with_topics(self.shards.into(), self.options.metrics_topics_max);
+        let metrics = self.options.metrics(self.shards);
         let starting: Vec<_> = shard_parts(&self.options, self.shards)
             .into_iter()
             .map(|parts| {

@@ -8,7 +8,7 @@ use crate::coordinator::txn::TxnLimits;
 use crate::logging::Loggers;
 use crate::metadata::image::NodeId;
 use crate::metadata::quorum::ENTRY_BYTES_MAX;
-use crate::metrics::TOPICS_MAX_DEFAULT;
+use crate::metrics::{GROUPS_MAX_DEFAULT, Metrics, TOPICS_MAX_DEFAULT};
 use crate::partition::PartitionSettings;
 use crate::placement::ShardId;
 use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
@@ -134,6 +134,8 @@ pub struct BrokerOptions {
     pub producer_expiration_ms: i64,
     /// `metrics.topics.max`: topics that get series of their own in the metrics.
     pub metrics_topics_max: usize,
+    /// `metrics.groups.max`: groups that are shown one by one in the metrics.
+    pub metrics_groups_max: usize,
     /// What holds for groups and their offsets.
     pub groups: GroupConfig,
     /// What holds for transactions.
@@ -148,6 +150,11 @@ pub struct BrokerOptions {
 }
 
 impl BrokerOptions {
+    /// Figures of a broker with so many shards.
+    pub fn metrics(&self, shards: impl Into<usize>) -> Metrics {
+        Metrics::with_series(shards.into(), self.metrics_topics_max, self.metrics_groups_max)
+    }
+
     /// Kafka's defaults where Kafka has them; node 1 on 127.0.0.1:9092.
     pub fn new(data_dir: impl Into<PathBuf>) -> BrokerOptions {
         BrokerOptions {
@@ -188,6 +195,7 @@ impl BrokerOptions {
             metadata_snapshot_every: Some(Duration::from_secs(3600)),
             producer_expiration_ms: 86_400_000,
             metrics_topics_max: TOPICS_MAX_DEFAULT,
+            metrics_groups_max: GROUPS_MAX_DEFAULT,
             groups: GroupConfig::default(),
             transactions: TxnLimits::default(),
             enlist_retry: (Duration::from_millis(20), Duration::from_millis(100)),

@@ -265,6 +265,8 @@ keys! {
         "A snapshot of the metadata is taken after so many bytes of its log; what lies before it is dropped.";
     "metadata.log.max.snapshot.interval.ms" Long Some("3600000"), AtLeast(0),
         "A snapshot of the metadata is taken after so long, if the metadata changed; 0: never by time.";
+    "metrics.groups.max" Int Some("1000"), AtLeast(0),
+        "Hayate's own: groups that /metrics and /groups show one by one, first come, first served; the others are counted alone.";
     "metrics.topics.max" Int Some("1000"), AtLeast(0),
         "Hayate's own: topics that get series of their own in /metrics, first come, first served; the others share one.";
     "min.insync.replicas" Int Some("1"), AsTopic("min.insync.replicas"),

@@ -32,7 +32,7 @@ const REASONS: [(&str, &str); 35] = [
     ("metric", "metrics are served to Prometheus: see http.listeners"),
     ("kafka.metrics.", "metrics are served to Prometheus: see http.listeners"),
     ("num.", THREADS),
-    ("offset", GROUPS),
+    ("offset", "offsets are written and loaded without it"),
     ("quota.", "quotas are not built yet"),
     ("remote.", "tiered storage is not built yet"),
     ("replica", REPLICATION),

@@ -179,6 +179,7 @@ fn options(
             .filter(|every| !every.is_zero()),
         producer_expiration_ms: values.required("producer.id.expiration.ms"),
         metrics_topics_max: values.size("metrics.topics.max"),
+        metrics_groups_max: values.size("metrics.groups.max"),
         groups: groups(values),
         transactions: transactions(values),
         enlist_retry: (

@@ -6,6 +6,7 @@
 
 mod admin;
 mod classic;
+mod figures;
 mod join;
 mod leave;
 mod member;
@@ -18,6 +19,7 @@ mod sync;
 mod tests;
 mod timers;
 
+pub use figures::{GroupCounts, GroupFigures, MemberFigures};
 pub use step::{ClientInfo, GroupConfig, Rebalances};
 
 use super::offsets::Offsets;
@@ -190,15 +192,10 @@ impl Groups {
         &self.offsets
     }
 
-    /// What became of rebalances since the partition was loaded.
-    pub fn rebalances(&self) -> Rebalances {
-        self.rebalances
-    }
-
-    /// The states of all groups, as Kafka names them.
-    pub fn states(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.groups.iter().map(|(id, group)| match group {
-            Group::Classic(group) => (&**id, group.state.name()),
+    /// The kinds and states of all groups, as Kafka names them.
+    pub fn states(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.groups.values().map(|group| match group {
+            Group::Classic(group) => ("classic", group.state.name()),
         })
     }
 

@@ -101,6 +101,14 @@ impl<M: Machine> Hosted<M> {
         }
     }
 
+    /// The same, for what is only counted.
+    pub fn machine_mut(&mut self) -> Option<&mut M> {
+        match &mut self.state {
+            State::Active(active) => Some(&mut active.machine),
+            State::Loading | State::Failed => None,
+        }
+    }
+
     /// Whether the caller is to load it, and nobody else does.
     pub fn claim_load(&mut self) -> bool {
         !std::mem::replace(&mut self.loading, true)

@@ -45,7 +45,7 @@ impl Default for OffsetLimits {
     }
 }
 
-/// What has been done since the partition was loaded.
+/// What has been done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OffsetCounters {
     /// Offsets that commits have written, those of transactions too (Kafka's `offset-commit-count`).
@@ -173,9 +173,9 @@ impl Offsets {
         self.kept
     }
 
-    /// What has been done since the partition was loaded.
-    pub fn counters(&self) -> OffsetCounters {
-        self.counters
+    /// What has been done since the partition was loaded, or since this was asked last.
+    pub fn take_counters(&mut self) -> OffsetCounters {
+        std::mem::take(&mut self.counters)
     }
 
     /// Every committed offset: group, topic, partition; in that order.

@@ -25,8 +25,8 @@ const RELOAD_PAUSE: Duration = Duration::from_millis(500);
 /// A coordinator in its cell.
 type Shared<M> = Rc<RefCell<Hosted<M>>>;
 
-/// Carries out what the coordinator of that partition lets others do.
-type CarryOut<M> = Box<dyn Fn(&Rc<Runtime<M>>, i32, <M as Machine>::Order)>;
+/// Who carries out an order of the coordinator of a partition.
+type Orderly<M> = Box<dyn Fn(&Rc<Runtime<M>>, i32, <M as Machine>::Order)>;
 
 /// The coordinators of one kind on one shard, by the number of their partition.
 pub struct Runtime<M: Machine + 'static> {
@@ -36,7 +36,7 @@ pub struct Runtime<M: Machine + 'static> {
     topic: &'static str,
     make: Box<dyn Fn(i32) -> M>,
     /// Who carries out orders.
-    order: CarryOut<M>,
+    order: Orderly<M>,
     hosted: RefCell<BTreeMap<i32, Shared<M>>>,
     /// The deadline that the timer waits for.
     armed: Cell<Option<MonoTime>>,
@@ -308,12 +308,18 @@ impl<M: Machine + 'static> Runtime<M> {
         numbers.into_iter().for_each(|number| self.step(number, &take));
     }
 
-    /// Looks at every machine that serves.
-    pub fn each(&self, mut look: impl FnMut(i32, &M)) {
+    /// Looks at every machine that serves, in the order of partitions; what it changes must be of no consequence for what
+    /// the machine does.
+    pub fn each_mut(&self, mut look: impl FnMut(i32, &mut M)) {
         for (number, hosted) in self.hosted.borrow().iter() {
-            if let Some(machine) = hosted.borrow().machine() {
+            if let Some(machine) = hosted.borrow_mut().machine_mut() {
                 look(*number, machine);
             }
         }
+    }
+
+    /// How many partitions have a coordinator here, whether it serves or not.
+    pub fn hosted_count(&self) -> usize {
+        self.hosted.borrow().len()
     }
 }

@@ -3,14 +3,13 @@
 //! `GET /loggers`, `GET /loggers/NAME`, and `PUT /loggers/NAME` with `{"level":"DEBUG"}`, which holds for all loggers below too and
 //! answers with their names. What is changed lasts until the process ends.
 
-use super::Response;
 use super::request::{Method, Request};
+use super::{Response, json as page};
 use crate::logging::{Level, Loggers};
 use serde_json::{Map, Value, json};
 
 /// Below which path the pages are.
 pub(super) const PATH: &str = "/loggers";
-const JSON: &str = "application/json";
 
 /// The answer, if the path is one of these pages.
 pub(super) fn respond(loggers: &Loggers, request: &Request) -> Option<Response> {
@@ -39,13 +38,13 @@ fn list(loggers: &Loggers) -> Response {
         let level = described(levels.of(&name));
         (name, level)
     };
-    answer("200 OK", &Value::Object(levels.loggers().into_iter().map(one).collect::<Map<_, _>>()))
+    page("200 OK", &Value::Object(levels.loggers().into_iter().map(one).collect::<Map<_, _>>()))
 }
 
 fn show(loggers: &Loggers, name: &str) -> Response {
     let levels = loggers.levels();
     match levels.loggers().contains(name) {
-        true => answer("200 OK", &described(levels.of(name))),
+        true => page("200 OK", &described(levels.of(name))),
         false => not_found(name),
     }
 }
@@ -66,7 +65,7 @@ fn set(loggers: &Loggers, name: &str, body: &[u8]) -> Response {
     match affected {
         Some(affected) => {
             tracing::warn!(logger = name, %level, "the log level was changed over HTTP");
-            answer("200 OK", &json!(affected))
+            page("200 OK", &json!(affected))
         }
         None => not_found(name),
     }
@@ -81,9 +80,5 @@ fn not_found(name: &str) -> Response {
 }
 
 fn refused(status: &'static str, code: u16, message: &str) -> Response {
-    answer(status, &json!({ "error_code": code, "message": message }))
-}
-
-fn answer(status: &'static str, body: &Value) -> Response {
-    Response { status, content_type: JSON, body: format!("{body}\n") }
+    page(status, &json!({ "error_code": code, "message": message }))
 }

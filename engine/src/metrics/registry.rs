@@ -1,10 +1,11 @@
 //! All shards' cells and what is known of the process, written out for Prometheus.
 
 use super::cells::{Counter, Gauge, Histogram, Times};
+use super::groups::{GROUPS_MAX_DEFAULT, GroupCells, GroupSeries};
 use super::requests::RequestFigures;
 use super::text::{MetricType, TextWriter};
 use super::topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicSeries};
-use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, clients, storage};
+use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, clients, groups, storage};
 use hayate_net::error::ErrorCode;
 use hayate_net::wire::table;
 use hayate_rt::MonoTime;
@@ -32,6 +33,7 @@ pub struct ProcessFigures {
 pub struct Metrics {
     shards: Vec<Arc<ShardMetrics>>,
     topics: Arc<TopicSeries>,
+    groups: Arc<GroupSeries>,
     version: &'static str,
     commit: &'static str,
 }
@@ -233,21 +235,24 @@ const STAGES: [Stage; 4] = [
 ];
 
 impl Metrics {
-    /// Cells for `shards` shards, and series for the usual number of topics.
+    /// Cells for `shards` shards, and series for the usual number of topics and groups.
     pub fn new(shards: usize) -> Metrics {
-        Metrics::with_topics(shards, TOPICS_MAX_DEFAULT)
+        Metrics::with_series(shards, TOPICS_MAX_DEFAULT, GROUPS_MAX_DEFAULT)
     }
 
-    /// Cells for `shards` shards. So many topics get series of their own.
-    pub fn with_topics(shards: usize, topics_max: usize) -> Metrics {
+    /// Cells for `shards` shards. So many topics get series of their own, and so many groups.
+    pub fn with_series(shards: usize, topics_max: usize, groups_max: usize) -> Metrics {
         let topics = Arc::new(TopicSeries::new(topics_max));
+        let groups = Arc::new(GroupSeries::new(groups_max));
         let cells = |shard| ShardMetrics {
             topics: ShardTopics::new(shard, topics.clone()),
+            groups: GroupCells::new(groups.clone()),
             ..ShardMetrics::default()
         };
         Metrics {
             shards: (0..shards).map(cells).map(Arc::new).collect(),
             topics,
+            groups,
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("HAYATE_COMMIT").unwrap_or("unknown"),
         }
@@ -259,6 +264,11 @@ impl Metrics {
     /// When there is no such shard.
     pub fn shard(&self, number: usize) -> Arc<ShardMetrics> {
         self.shards[number].clone()
+    }
+
+    /// The groups, one by one.
+    pub fn groups(&self) -> &GroupSeries {
+        &self.groups
     }
 
     /// The shard that has not run for the longest time, and for how long; `None` before any has run.
@@ -284,6 +294,7 @@ impl Metrics {
             self.each_shard(&mut text, name, MetricType::Gauge, help, |shard| cell(shard).get());
         }
         self.topics.render(&mut text);
+        groups::render(&mut text, self.shards.iter().map(|shard| &shard.groups), &self.groups);
         self.render_connections(&mut text);
         self.render_tasks(&mut text);
         self.render_copies(&mut text);

@@ -1,5 +1,6 @@
 //! What a shard counts in cells of its own kind, copied into its metrics now and then.
 
+use super::tour::sample_groups;
 use super::{ClientCells, ShardMetrics};
 use crate::partition::PartitionState;
 use crate::shard::Shard;
@@ -30,6 +31,7 @@ pub fn sample(shard: &Shard, store: &Store, metrics: &ShardMetrics) {
     metrics.fetch_sessions.set(sessions.len() as u64);
     metrics.evicted_fetch_sessions.reach(sessions.evicted());
     sample_clients(shard, &metrics.clients);
+    sample_groups(shard, &metrics.groups);
     let partitions = shard.owner.partitions();
     let offline = partitions.iter().filter(|partition| partition.state() == PartitionState::Offline);
     metrics.partitions.set(partitions.len() as u64);

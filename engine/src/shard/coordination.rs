@@ -13,6 +13,7 @@ use crate::coordinator::runtime::Runtime;
 use crate::coordinator::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::coordinator::txn::{Transactions, TxnAnswer, TxnRequest};
 use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::metrics::Tour;
 use crate::partition::verification::FirstBatch;
 use crate::placement::ShardId;
 use hayate_net::error::ErrorCode;
@@ -41,6 +42,8 @@ pub struct Coordination {
     pub groups: Rc<Runtime<Groups>>,
     /// Those of transactions.
     pub transactions: Rc<Runtime<Transactions>>,
+    /// How far the walk has come that shows groups.
+    pub tour: RefCell<Tour>,
     /// The topics of the last view.
     followed: RefCell<Arc<MetadataImage>>,
 }
@@ -70,7 +73,8 @@ impl Coordination {
         transactions: Rc<Runtime<Transactions>>,
     ) -> Coordination {
         let followed = RefCell::new(Arc::new(MetadataImage::empty("")));
-        Coordination { owner, callers, groups, transactions, followed }
+        let tour = RefCell::default();
+        Coordination { owner, callers, groups, transactions, tour, followed }
     }
 
     /// The partition of an internal topic that coordinates `id`, and its shard.

@@ -356,9 +356,9 @@ fn counters_count_what_was_written_not_what_was_replayed() {
     world.step(|offsets, moment, limits, effects| {
         offsets.expire(moment, "g", Expiry::SinceCommit, |_| false, limits, effects)
     });
-    let counted = world.offsets.counters();
+    let counted = world.offsets.take_counters();
     assert_eq!(counted, OffsetCounters { committed: 4, expired: 2, deleted: 1 });
-    assert_eq!(world::replay(&world.log).counters(), OffsetCounters::default());
+    assert_eq!(world::replay(&world.log).take_counters(), OffsetCounters::default());
 }
 
 #[test]

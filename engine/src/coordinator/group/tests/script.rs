@@ -47,7 +47,7 @@ fn a_member_first_asks_for_its_id_and_the_first_rebalance_waits_for_others() {
     assert_eq!((joined.error_code, joined.generation_id, joined.members.len()), (0, 1, 1));
     let syncing = world.ask(sync("g", None, &joined));
     assert_eq!(world.synced(syncing).expect("it leads").assignment, &[0u8][..]);
-    assert_eq!(world.groups.rebalances().completed, 1);
+    assert_eq!(world.groups.take_counts().rebalances.completed, 1);
     assert_eq!(world.groups.describe("g", 6), world.replayed().describe("g", 6));
 }
 
