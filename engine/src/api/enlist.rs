@@ -84,7 +84,8 @@ pub(super) async fn enlist(
         .filter_map(|(first, entry)| matches!(entry, Ok(Some(_))).then_some(first))
         .collect();
     let Some(transaction) = transaction_of(transactional_id, rules, &asked) else { return entries };
-    let result = ask_patiently(context, rules, &transaction).await;
+    let is_ending = |result: &_| rules == Rules::Adding && is_ending(result);
+    let result = patiently(context, async || ask(context, &transaction).await, is_ending).await;
     let codes = codes(&result);
     for (first, entry) in firsts.iter().zip(&mut entries) {
         let code = codes.get(&(first.topic, first.route.key.partition)).copied();
@@ -137,28 +138,32 @@ fn transaction_of(
     Some(transaction)
 }
 
-/// Asks the coordinator; again and again for a while if the producer's last transaction is still ending, which one that leaves its
-/// partitions to their leaders need not wait for itself.
-async fn ask_patiently(
+/// Asks again and again for a while, as long as the producer's last transaction is still ending: Kafka's brokers do so for partitions that
+/// they add themselves. Clients that add their own would come again later than need be.
+pub(super) async fn patiently<T>(
     context: &RequestContext,
-    rules: Rules,
-    transaction: &AddPartitionsToTxnTransaction,
-) -> AddPartitionsToTxnResult {
+    ask: impl AsyncFn() -> T,
+    is_ending: impl Fn(&T) -> bool,
+) -> T {
     let (rt, (pause_max, patience)) = (&context.shard.rt, context.shard.options.enlist_retry);
     let until = rt.now() + patience;
     // Markers take a flush or two: most have not long to wait.
     let mut pause = Duration::from_millis(1).min(pause_max);
     loop {
-        let result = ask(context, transaction).await;
-        let is_ending = codes(&result).values().any(|code| *code == ErrorCode::ConcurrentTransactions);
-        if rules != Rules::Adding || !is_ending || rt.now() >= until {
-            return result;
+        let answer = ask().await;
+        if !is_ending(&answer) || rt.now() >= until {
+            return answer;
         }
         if context.connection.interrupted().unless(rt.sleep(pause)).await.is_none() {
-            return result;
+            return answer;
         }
         pause = (2 * pause).min(pause_max);
     }
+}
+
+/// Whether a transaction's partitions are refused as the last transaction is still ending.
+pub(super) fn is_ending(result: &AddPartitionsToTxnResult) -> bool {
+    codes(result).values().any(|code| *code == ErrorCode::ConcurrentTransactions)
 }
 
 async fn ask(

@@ -77,3 +77,22 @@ fn result_of<T>(outcome: Option<Result<T, ErrorCode>>) -> MarkerResult {
         Some(Err(_)) | None => MarkerResult::Again,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zombie_has_no_say_and_whatever_else_fails_is_tried_again() {
+        for code in ErrorCode::ALL.iter().copied() {
+            let fences =
+                matches!(code, ErrorCode::InvalidProducerEpoch | ErrorCode::TransactionCoordinatorFenced);
+            let expected = if fences { MarkerResult::Fenced } else { MarkerResult::Again };
+            assert_eq!(result_of::<()>(Some(Err(code))), expected, "{}", code.name());
+        }
+        assert_eq!(
+            (result_of(Some(Ok(()))), result_of::<()>(None)),
+            (MarkerResult::Written, MarkerResult::Again)
+        );
+    }
+}

@@ -21,6 +21,7 @@ use kafka_protocol::messages::{
     OffsetFetchResponse, TransactionalId, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ pub struct Producer {
     pub group: &'static str,
     /// Its producer id and epoch.
     pub who: (i64, i16),
+    /// How often it had to come again.
+    pub retries: Cell<u32>,
     /// The next sequence of each partition.
     sequences: [i32; 2],
     added: BTreeSet<i32>,
@@ -96,9 +99,9 @@ impl Producer {
     ) -> Result<Producer, ErrorCode> {
         let client = bench.try_client().await.ok_or(ErrorCode::NetworkException)?;
         let (who, added) = ((-1, -1), BTreeSet::new());
-        let sequences = [0; 2];
+        let (sequences, retries) = ([0; 2], Cell::new(0));
         let mut producer =
-            Producer { bench: bench.clone(), client, protocol, id, group, who, sequences, added };
+            Producer { bench: bench.clone(), client, protocol, id, group, who, retries, sequences, added };
         for (key_type, key) in [(1, id), (0, group)] {
             let find = FindCoordinatorRequest::default()
                 .with_key_type(key_type)
@@ -136,6 +139,7 @@ impl Producer {
     }
 
     async fn pause(&self) {
+        self.retries.set(self.retries.get() + 1);
         self.bench.sim.sleep(Duration::from_millis(7)).await;
     }
 

@@ -123,6 +123,25 @@ fn records_of_two_shards_and_offsets_are_committed_or_aborted_together() {
 }
 
 #[test]
+fn whoever_begins_again_at_once_waits_for_the_last_end_and_need_not_come_again() {
+    check_with(2, few, |bench| async move {
+        let _running = bench.start().await;
+        let mut reader = bench.client().await;
+        for (protocol, id) in BOTH.into_iter().zip(["first", "second"]) {
+            let topic = reader.create_topic(id, 2).await;
+            let mut producer = begin(&bench, protocol, id).await;
+            for number in 0..20 {
+                let before = producer.retries.get();
+                producer.send(&topic, number % 2, &["x"]).await.unwrap();
+                producer.commit_offset(&topic, number.into()).await.unwrap();
+                assert_eq!(producer.retries.get(), before, "{protocol:?}, transaction {number}");
+                producer.end(number % 3 > 0).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
 fn a_successor_shuts_a_producer_out_and_aborts_its_transaction() {
     check_with(2, few, |bench| async move {
         let _running = bench.start().await;
