@@ -70,13 +70,34 @@ pub(super) struct First<'a> {
     pub(super) batch: FirstBatch,
 }
 
+/// What a batch may be appended with, or why it may not be.
+pub(super) type Entry = Result<Option<Guard>, AppendFailure>;
+
 /// What each of the batches, all of one producer, may be appended with; or why it may not be.
 pub(super) async fn enlist(
     context: &RequestContext,
     transactional_id: &str,
     rules: Rules,
     firsts: &[First<'_>],
-) -> Vec<Result<Option<Guard>, AppendFailure>> {
+) -> Vec<Entry> {
+    let is_ending = |entry: &Entry| {
+        entry.as_ref().is_err_and(|failure| failure.code == ErrorCode::ConcurrentTransactions)
+    };
+    // From the beginning each time: the marker that is waited for ends what the verification began with.
+    patiently(
+        context,
+        async || enlist_once(context, transactional_id, rules, firsts).await,
+        |entries: &Vec<Entry>| rules == Rules::Adding && entries.iter().any(is_ending),
+    )
+    .await
+}
+
+async fn enlist_once(
+    context: &RequestContext,
+    transactional_id: &str,
+    rules: Rules,
+    firsts: &[First<'_>],
+) -> Vec<Entry> {
     let mut entries = begin(context, rules, firsts).await;
     let asked: Vec<&First<'_>> = firsts
         .iter()
@@ -84,8 +105,7 @@ pub(super) async fn enlist(
         .filter_map(|(first, entry)| matches!(entry, Ok(Some(_))).then_some(first))
         .collect();
     let Some(transaction) = transaction_of(transactional_id, rules, &asked) else { return entries };
-    let is_ending = |result: &_| rules == Rules::Adding && is_ending(result);
-    let result = patiently(context, async || ask(context, &transaction).await, is_ending).await;
+    let result = ask(context, &transaction).await;
     let codes = codes(&result);
     for (first, entry) in firsts.iter().zip(&mut entries) {
         let code = codes.get(&(first.topic, first.route.key.partition)).copied();
@@ -97,11 +117,7 @@ pub(super) async fn enlist(
 }
 
 /// Asks the partitions which of the batches begin a transaction there.
-async fn begin(
-    context: &RequestContext,
-    rules: Rules,
-    firsts: &[First<'_>],
-) -> Vec<Result<Option<Guard>, AppendFailure>> {
+async fn begin(context: &RequestContext, rules: Rules, firsts: &[First<'_>]) -> Vec<Entry> {
     let mut groups = Grouped::new(firsts.len());
     for (place, First { route, batch, .. }) in firsts.iter().enumerate() {
         groups.push(
