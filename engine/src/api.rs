@@ -271,7 +271,7 @@ apis! {
     UPDATE_FEATURES 0..=2 AlterCluster x 48;
     DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
     DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
-    DESCRIBE_TRANSACTIONS 0..=0 DescribeTransactionalId x 64;
+    DESCRIBE_TRANSACTIONS 0..=0 DescribeTransactionalId x 256;
     LIST_TRANSACTIONS 0..=2 DescribeTransactionalId x 64;
     GET_TELEMETRY_SUBSCRIPTIONS 0..=0 Nothing x 4;
     PUSH_TELEMETRY 0..=0 Nothing x 1;

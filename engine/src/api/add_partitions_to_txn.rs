@@ -2,7 +2,7 @@
 //! several (KIP-890). Source: Kafka's `KafkaApis.handleAddPartitionsToTxnRequest`.
 
 use super::RequestContext;
-use super::coordinators::{Asked, ask_transaction};
+use super::coordinators::{Asked, ask_transaction, give_way};
 use super::enlist::{is_ending, patiently};
 use crate::coordinator::txn::{TxnAnswer, TxnRequest, from_client, refused, to_client};
 use bytes::Bytes;
@@ -25,7 +25,8 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     }
     let transactions = request.transactions;
     let mut asked = Vec::with_capacity(transactions.len());
-    for transaction in transactions {
+    for (place, transaction) in transactions.into_iter().enumerate() {
+        give_way(&context, place).await;
         let asking = ask(&context, &transaction).await;
         asked.push((transaction, asking));
     }

@@ -2,7 +2,7 @@
 //! `KafkaApis.handleDescribeTransactionsRequest`.
 
 use super::RequestContext;
-use super::coordinators::ask_transaction;
+use super::coordinators::{ask_transaction, give_way};
 use crate::coordinator::txn::{TxnAnswer, TxnRequest};
 use bytes::Bytes;
 use hayate_net::conn::Answer;
@@ -13,7 +13,8 @@ use kafka_protocol::messages::{DescribeTransactionsRequest, DescribeTransactions
 pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer, WireError> {
     let request: DescribeTransactionsRequest = context.decode(body)?;
     let mut asked = Vec::with_capacity(request.transactional_ids.len());
-    for id in &request.transactional_ids {
+    for (place, id) in request.transactional_ids.iter().enumerate() {
+        give_way(&context, place).await;
         asked.push((id, ask_transaction(&context, id, TxnRequest::Describe(id.to_string())).await));
     }
     let mut described = Vec::with_capacity(asked.len());

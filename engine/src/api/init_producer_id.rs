@@ -3,7 +3,7 @@
 
 use super::RequestContext;
 use super::coordinators::ask_with_fresh_id;
-use crate::coordinator::txn::{TxnAnswer, TxnRequest};
+use crate::coordinator::txn::{TxnAnswer, TxnRequest, check_init};
 use bytes::Bytes;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
@@ -41,6 +41,7 @@ async fn transactional(
     context: &RequestContext,
     request: &InitProducerIdRequest,
 ) -> Result<InitProducerIdResponse, ErrorCode> {
+    check_init(&context.shard.options.transactions, request)?;
     let version = context.version();
     let id = request.transactional_id.as_ref().map_or("", |id| id.as_str());
     let begin = |fresh| TxnRequest::InitProducerId { version, request: request.clone(), fresh };

@@ -71,7 +71,7 @@ async fn verify(
     request: &TxnOffsetCommitRequest,
 ) -> Result<Option<Guard>, ErrorCode> {
     let view = context.shard.view();
-    let topic = view.image.topic(OFFSETS_TOPIC).ok_or(ErrorCode::NotCoordinator)?;
+    let topic = view.image.topic(OFFSETS_TOPIC).ok_or(ErrorCode::CoordinatorNotAvailable)?;
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let route = view.route(topic, partition_of(&request.group_id, count))?;
     let batch = FirstBatch {

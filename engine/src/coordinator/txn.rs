@@ -21,6 +21,7 @@ mod timers;
 pub use add::{from_client, refused, to_client};
 pub use admin::ListFilter;
 pub use entry::Partitions;
+pub use init::check_init;
 pub use markers::{MarkerOrder, MarkerResult};
 
 use super::records::txn::{TxnRecord, TxnState, TxnValue};

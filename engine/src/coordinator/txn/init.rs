@@ -4,7 +4,7 @@
 //! open is aborted first; the client is told to come again. After `TransactionCoordinator.handleInitProducerId`.
 
 use super::entry::{Entry, Step, is_exhausted};
-use super::{Moment, Refusal, Transactions, TxnAnswer, TxnEffects};
+use super::{Moment, Refusal, Transactions, TxnAnswer, TxnEffects, TxnLimits};
 use crate::metadata::features::TRANSACTION_VERSION;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::ProducerId;
@@ -47,7 +47,7 @@ impl Transactions {
         effects: &mut TxnEffects,
     ) -> Result<Named, Refusal> {
         let id = request.transactional_id.as_ref().map_or("", |id| id.as_str());
-        let named = self.checked(id, request)?;
+        let named = checked(&self.limits, request)?;
         let Some(entry) = self.entries.get(id) else {
             let fresh = fresh.ok_or(Refusal::NeedsProducerId)?;
             let step = Step::first(fresh, request.transaction_timeout_ms, moment.wall_ms);
@@ -69,27 +69,35 @@ impl Transactions {
         Ok(self.begun(moment, id, step, effects))
     }
 
-    /// Refuses what is wrong in itself; gives what the producer says that it had.
-    fn checked(&self, id: &str, request: &InitProducerIdRequest) -> Result<Option<Named>, ErrorCode> {
-        let named = match (request.producer_id.0, request.producer_epoch) {
-            (-1, -1) => None,
-            (-1, _) | (_, -1) => return Err(ErrorCode::InvalidRequest),
-            (id, epoch) => Some((ProducerId(id), epoch)),
-        };
-        if id.is_empty() {
-            return Err(ErrorCode::InvalidRequest);
-        }
-        if !(1..=self.limits.timeout_ms_max).contains(&request.transaction_timeout_ms) {
-            return Err(ErrorCode::InvalidTransactionTimeout);
-        }
-        Ok(named)
-    }
-
     fn begun(&mut self, moment: &Moment, id: &str, step: Step, effects: &mut TxnEffects) -> Named {
         let identity = (step.value.producer_id, step.value.producer_epoch);
         self.write(moment, id, step, effects);
         identity
     }
+}
+
+/// Refuses what is wrong in itself, whoever coordinates it.
+///
+/// # Errors
+/// `INVALID_REQUEST`, `INVALID_TRANSACTION_TIMEOUT`
+pub fn check_init(limits: &TxnLimits, request: &InitProducerIdRequest) -> Result<(), ErrorCode> {
+    checked(limits, request).map(drop)
+}
+
+/// The same; gives what the producer says that it had.
+fn checked(limits: &TxnLimits, request: &InitProducerIdRequest) -> Result<Option<Named>, ErrorCode> {
+    let named = match (request.producer_id.0, request.producer_epoch) {
+        (-1, -1) => None,
+        (-1, _) | (_, -1) => return Err(ErrorCode::InvalidRequest),
+        (id, epoch) => Some((ProducerId(id), epoch)),
+    };
+    if request.transactional_id.as_ref().is_none_or(|id| id.is_empty()) {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    if !(1..=limits.timeout_ms_max).contains(&request.transaction_timeout_ms) {
+        return Err(ErrorCode::InvalidTransactionTimeout);
+    }
+    Ok(named)
 }
 
 /// The level of the transaction protocol that the cluster has agreed on.
