@@ -9,7 +9,6 @@ pub use rough::{MUST_REACH, run_seed};
 use hayate_engine::broker::{
     BrokerOptions, ListenerOptions, RunningShard, StartError, shard_parts, start_shard,
 };
-use hayate_engine::metrics::Metrics;
 use hayate_net::socket::Network;
 use hayate_net::socket::sim::{NetPlan, SimNetwork, node_addr};
 use hayate_rt::sim::{NodeId, Sim};
