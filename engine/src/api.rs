@@ -4,6 +4,8 @@
 //! there: versions, what a request may cost in memory, which permission it takes. A request begins in the order of its
 //! connection and may end later ([`begin`]).
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alteration;
@@ -22,7 +24,10 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod elect_leaders;
+mod end_txn;
+mod enlist;
 mod fetch;
 mod find_coordinator;
 mod get_telemetry_subscriptions;
@@ -35,6 +40,7 @@ mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -44,6 +50,7 @@ mod produce;
 mod push_telemetry;
 mod sync_group;
 mod topics;
+mod txn_offset_commit;
 mod update_features;
 mod write_txn_markers;
 
@@ -97,8 +104,12 @@ pub enum Permission {
     AlterCluster,
     /// To act as a broker of the cluster.
     ActOnCluster,
-    /// To write to any topic, or to the cluster idempotently.
+    /// To write in the name of the transactional id, or of none: to any topic, or to the cluster idempotently.
     WriteIdempotently,
+    /// To write in the name of the transactional id.
+    WriteTransactionalId,
+    /// To see each transactional id named, or that there is.
+    DescribeTransactionalId,
     /// To see each group named.
     DescribeGroup,
     /// To be a member of the group.
@@ -180,7 +191,11 @@ const DELETE_TOPICS: i16 = 20;
 const DELETE_RECORDS: i16 = 21;
 const INIT_PRODUCER_ID: i16 = 22;
 const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+const ADD_PARTITIONS_TO_TXN: i16 = 24;
+const ADD_OFFSETS_TO_TXN: i16 = 25;
+const END_TXN: i16 = 26;
 const WRITE_TXN_MARKERS: i16 = 27;
+const TXN_OFFSET_COMMIT: i16 = 28;
 const DESCRIBE_CONFIGS: i16 = 32;
 const ALTER_CONFIGS: i16 = 33;
 const DESCRIBE_LOG_DIRS: i16 = 35;
@@ -195,6 +210,8 @@ const DESCRIBE_QUORUM: i16 = 55;
 const UPDATE_FEATURES: i16 = 57;
 const DESCRIBE_CLUSTER: i16 = 60;
 const DESCRIBE_PRODUCERS: i16 = 61;
+const DESCRIBE_TRANSACTIONS: i16 = 65;
+const LIST_TRANSACTIONS: i16 = 66;
 const GET_TELEMETRY_SUBSCRIPTIONS: i16 = 71;
 const PUSH_TELEMETRY: i16 = 72;
 const LIST_CONFIG_RESOURCES: i16 = 74;
@@ -235,7 +252,11 @@ apis! {
     DELETE_RECORDS 0..=2 DeleteTopic x 32;
     INIT_PRODUCER_ID 0..=5 WriteIdempotently x 4;
     OFFSET_FOR_LEADER_EPOCH 2..=4 DescribeTopic x 64;
+    ADD_PARTITIONS_TO_TXN 0..=5 WriteTransactionalId x 64;
+    ADD_OFFSETS_TO_TXN 0..=4 WriteTransactionalId x 4;
+    END_TXN 0..=5 WriteTransactionalId x 4;
     WRITE_TXN_MARKERS 1..=1 ActOnCluster x 64;
+    TXN_OFFSET_COMMIT 0..=5 WriteTransactionalId x 64;
     DESCRIBE_CONFIGS 1..=4 DescribeConfigs x 40;
     ALTER_CONFIGS 0..=2 AlterConfigs x 32;
     DESCRIBE_LOG_DIRS 1..=4 DescribeCluster x 48;
@@ -250,6 +271,8 @@ apis! {
     UPDATE_FEATURES 0..=2 AlterCluster x 48;
     DESCRIBE_CLUSTER 0..=2 DescribeCluster x 4;
     DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
+    DESCRIBE_TRANSACTIONS 0..=0 DescribeTransactionalId x 64;
+    LIST_TRANSACTIONS 0..=2 DescribeTransactionalId x 64;
     GET_TELEMETRY_SUBSCRIPTIONS 0..=0 Nothing x 4;
     PUSH_TELEMETRY 0..=0 Nothing x 1;
     LIST_CONFIG_RESOURCES 0..=1 DescribeClusterConfigs x 4;
@@ -392,7 +415,11 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         DELETE_RECORDS => Box::pin(delete_records::serve(context, body)),
         INIT_PRODUCER_ID => Box::pin(init_producer_id::serve(context, body)),
         OFFSET_FOR_LEADER_EPOCH => Box::pin(offset_for_leader_epoch::serve(context, body)),
+        ADD_PARTITIONS_TO_TXN => Box::pin(add_partitions_to_txn::serve(context, body)),
+        ADD_OFFSETS_TO_TXN => Box::pin(add_offsets_to_txn::serve(context, body)),
+        END_TXN => Box::pin(end_txn::serve(context, body)),
         WRITE_TXN_MARKERS => Box::pin(write_txn_markers::serve(context, body)),
+        TXN_OFFSET_COMMIT => Box::pin(txn_offset_commit::serve(context, body)),
         DESCRIBE_CONFIGS => done(describe_configs::serve(&context, body)),
         ALTER_CONFIGS => Box::pin(alter_configs::serve(context, body)),
         DESCRIBE_LOG_DIRS => Box::pin(describe_log_dirs::serve(context, body)),
@@ -407,6 +434,8 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         UPDATE_FEATURES => Box::pin(update_features::serve(context, body)),
         DESCRIBE_CLUSTER => done(describe_cluster::serve(&context, body)),
         DESCRIBE_PRODUCERS => Box::pin(describe_producers::serve(context, body)),
+        DESCRIBE_TRANSACTIONS => Box::pin(describe_transactions::serve(context, body)),
+        LIST_TRANSACTIONS => Box::pin(list_transactions::serve(context, body)),
         GET_TELEMETRY_SUBSCRIPTIONS => done(get_telemetry_subscriptions::serve(&context, body)),
         PUSH_TELEMETRY => done(push_telemetry::serve(&context, body)),
         LIST_CONFIG_RESOURCES => done(list_config_resources::serve(&context, body)),

@@ -22,7 +22,8 @@ pub use progress::{ShardStop, StopProgress, Stopping};
 
 use crate::coordinator::group::Groups;
 use crate::coordinator::runtime::Runtime;
-use crate::coordinator::topics::OFFSETS_TOPIC;
+use crate::coordinator::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::coordinator::txn::Transactions;
 use crate::metadata::image::MetadataImage;
 use crate::metrics::ShardMetrics;
 use crate::placement::{Placement, ShardId};
@@ -30,6 +31,7 @@ use crate::shard::admission::{self, Admission};
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
 use crate::shard::coordination::{Coordination, CoordinatorCall, CoordinatorCallers};
 use crate::shard::follower::{Follower, log_specs};
+use crate::shard::markers;
 use crate::shard::owner::Owner;
 use crate::shard::panics::vital_future;
 use crate::shard::router::Router;
@@ -151,9 +153,9 @@ pub async fn start_shard(
     let (admission, file) = (parts.admission.clone(), options.clone());
     let follower = Rc::new(Follower::new(rt.clone(), owner.clone(), store.clone(), admission, file));
     follower.apply(&view).await;
-    let router = Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers);
+    let router = Rc::new(Router::new(owner.clone(), parts.partitions.callers, parts.appends.callers));
     let control = parts.control.callers.into_iter().next().ok_or(StartError::ShardGone)?;
-    let coordination = coordination(&rt, &owner, &options, parts.coordinators.callers);
+    let coordination = coordination(&rt, &router, &options, parts.coordinators.callers);
     coordination.follow(&view);
     let coordinating = coordination.clone().receive(parts.coordinators.inbox);
     rt.spawn(Queue::Coordination, vital_future(coordinating)).detach();
@@ -181,14 +183,34 @@ pub async fn start_shard(
 /// The shard's coordinators.
 fn coordination(
     rt: &Rt,
-    owner: &Rc<Owner>,
+    router: &Rc<Router>,
     options: &Arc<BrokerOptions>,
     callers: CoordinatorCallers,
 ) -> Rc<Coordination> {
+    let owner = router.own();
     let settings = Rc::new(options.groups);
     let make = move |_| Groups::new(settings.clone());
     let groups = Runtime::new(rt.clone(), owner.clone(), OFFSETS_TOPIC, make, |_, _, ()| ());
-    Rc::new(Coordination::new(owner.clone(), callers, groups))
+    let transactions = transactions(rt, router, options);
+    Rc::new(Coordination::new(owner.clone(), callers, groups, transactions))
+}
+
+/// The shard's transaction coordinators, which have their markers written.
+fn transactions(rt: &Rt, router: &Rc<Router>, options: &BrokerOptions) -> Rc<Runtime<Transactions>> {
+    let (limits, owner) = (options.transactions, router.own().clone());
+    let make = move |number| Transactions::new(limits, coordinator_epoch(&owner.view(), number));
+    let (clock, router) = (rt.clone(), router.clone());
+    let owner = router.own().clone();
+    let order = move |runtime: &Rc<Runtime<Transactions>>, number, order| {
+        markers::deliver(&clock, &router, runtime, number, order);
+    };
+    Runtime::new(rt.clone(), owner, TRANSACTIONS_TOPIC, make, order)
+}
+
+/// The epoch of the leader of a partition of `__transaction_state`, which its markers carry.
+fn coordinator_epoch(view: &ClusterView, number: i32) -> i32 {
+    let topic = view.image.topic(TRANSACTIONS_TOPIC);
+    topic.and_then(|topic| topic.partitions.get(&number)).map_or(-1, |partition| partition.leader_epoch.0)
 }
 
 /// Opens every listener, in their order.
@@ -216,6 +238,8 @@ fn start_tasks(
     rt.spawn(Queue::Background, shard.clone().sweep_idle()).detach();
     let (following, coordination) = (follower.clone(), shard.coordination.clone());
     let timing = coordination.groups.clone().keep_time();
+    rt.spawn(Queue::Coordination, timing).detach();
+    let timing = coordination.transactions.clone().keep_time();
     rt.spawn(Queue::Coordination, timing).detach();
     let follow = async move {
         while let Ok(view) = subscriber.changed().await {

@@ -17,6 +17,7 @@ pub mod topics;
 pub mod txn;
 
 use crate::metadata::image::MetadataImage;
+use crate::partition::verification::Guard;
 use bytes::Bytes;
 use hayate_rt::MonoTime;
 use hayate_storage::batch::{Offset, ProducerId};
@@ -118,6 +119,8 @@ pub type EffectsOf<M> = Effects<<M as Machine>::Record, <M as Machine>::Answer, 
 pub struct Write<R> {
     /// The transaction that they are part of: its producer's id and epoch.
     pub producer: Option<(ProducerId, i16)>,
+    /// What the verification of that transaction began with, if it was verified.
+    pub guard: Option<Guard>,
     /// The records, in order; one or more.
     pub records: Vec<R>,
 }
@@ -143,8 +146,8 @@ impl<R, A, O> Effects<R, A, O> {
     /// Appends a record that belongs to no transaction: one batch with those of the same step before it.
     pub fn write(&mut self, record: R) {
         match self.writes.last_mut() {
-            Some(Write { producer: None, records }) => records.push(record),
-            _ => self.writes.push(Write { producer: None, records: vec![record] }),
+            Some(Write { producer: None, records, .. }) => records.push(record),
+            _ => self.writes.push(Write { producer: None, guard: None, records: vec![record] }),
         }
     }
 

@@ -186,11 +186,11 @@ impl Partition {
         let relaxed = self.settings.borrow().is_flush_relaxed();
         let safe = if relaxed { offsets.end } else { offsets.flushed };
         let before = self.high_watermark.get();
-        if safe <= before {
-            return;
+        if safe > before {
+            self.high_watermark.set(safe);
+            self.log.set_high_watermark(safe);
         }
-        self.high_watermark.set(safe);
-        self.log.set_high_watermark(safe);
+        // It may move on its own, with the log's start.
         let stable = self.log.offsets().last_stable;
         let stable_before = self.last_stable.replace(stable);
         self.gained(&self.watchers, before, safe);

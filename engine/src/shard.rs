@@ -11,6 +11,7 @@ pub mod connection;
 pub mod coordination;
 pub mod follower;
 pub mod interrupt;
+pub mod markers;
 pub mod owner;
 pub mod panics;
 pub mod router;
@@ -107,7 +108,7 @@ pub struct Shard {
     /// Its partitions.
     pub owner: Rc<Owner>,
     /// Its ways to all partitions.
-    pub router: Router,
+    pub router: Rc<Router>,
     /// The groups that it coordinates, and its ways to all coordinators.
     pub coordination: Rc<Coordination>,
     /// Its connections.
@@ -139,7 +140,7 @@ pub struct Shard {
 /// From a shard to those who decide.
 pub struct Ways {
     /// To the owners of partitions.
-    pub router: Router,
+    pub router: Rc<Router>,
     /// To the coordinators.
     pub coordination: Rc<Coordination>,
     /// To the controller's shard.

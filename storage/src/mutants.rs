@@ -22,6 +22,12 @@ pub enum Mutant {
     MarkerForgotten,
     /// Recovery learns of no aborted transaction.
     AbortForgotten,
+    /// A loaded coordinator orders no markers for what was decided before.
+    DecisionForgotten,
+    /// A partition takes the first records of a transaction that nobody was asked about.
+    UnverifiedTaken,
+    /// A group's offsets are committed however their transaction ended.
+    AbortedOffsetsKept,
     /// The broker panics while it decodes a request of the client `TRIGGER`.
     PanicInDecoding,
     /// The broker panics while it answers a request of the client `TRIGGER`.
@@ -45,6 +51,13 @@ impl Mutant {
         ("stable-too-far", Mutant::StableTooFar),
         ("marker-forgotten", Mutant::MarkerForgotten),
         ("abort-forgotten", Mutant::AbortForgotten),
+    ];
+
+    /// Those that lives of transactions must catch, by the name that selects them.
+    pub const OF_TRANSACTIONS: [(&'static str, Mutant); 3] = [
+        ("decision-forgotten", Mutant::DecisionForgotten),
+        ("unverified-taken", Mutant::UnverifiedTaken),
+        ("aborted-offsets-kept", Mutant::AbortedOffsetsKept),
     ];
 
     /// Those that panic in a broker, by the name that selects them.

@@ -1,7 +1,9 @@
 //! Whole simulated brokers with simulated clients: every shard, disk, network and client in one thread.
 
 mod client;
+pub mod producer;
 mod rough;
+pub mod transactions;
 
 pub use client::{Client, Topic, checked, name, records_from, records_of, values};
 pub use rough::{MUST_REACH, run_seed};
@@ -132,6 +134,12 @@ impl Bench {
     /// A connected client.
     pub async fn client(&self) -> Client {
         self.client_of(CLIENT, PORT).await
+    }
+
+    /// A connected client; `None` when nobody listens.
+    pub async fn try_client(&self) -> Option<Client> {
+        let network = Network::sim(&self.network, &Rt::sim(self.sim.node(CLIENT)));
+        network.connect(node_addr(BROKER, PORT)).await.ok().map(Client::new)
     }
 
     /// A client on this machine, connected to this port of the broker.

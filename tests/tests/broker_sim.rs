@@ -6,6 +6,8 @@ mod admin;
 mod cluster;
 #[path = "broker_sim/configs.rs"]
 mod configs;
+#[path = "broker_sim/exactly_once.rs"]
+mod exactly_once;
 #[path = "broker_sim/groups.rs"]
 mod groups;
 #[path = "broker_sim/handover.rs"]

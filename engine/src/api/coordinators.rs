@@ -2,9 +2,12 @@
 
 use super::{Later, RequestContext};
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
+use crate::coordinator::txn::{TxnAnswer, TxnRequest};
 use crate::shard::coordination::Answering;
 use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
+use hayate_storage::batch::ProducerId;
+use kafka_protocol::ResponseError;
 use std::future::Future;
 
 /// A question that has its place at its coordinator.
@@ -17,6 +20,41 @@ pub(super) async fn ask_group(
     request: GroupRequest,
 ) -> Asked<GroupAnswer> {
     Asked(context.shard.coordination.ask_group(group, request).await)
+}
+
+/// Asks the coordinator of a transactional id.
+pub(super) async fn ask_transaction(
+    context: &RequestContext,
+    transactional_id: &str,
+    request: TxnRequest,
+) -> Asked<TxnAnswer> {
+    let asked = context.shard.coordination.ask_transaction(transactional_id, request).await;
+    // An empty id is wrong in itself, whoever might coordinate it.
+    Asked(asked.map_err(|code| if transactional_id.is_empty() { ErrorCode::InvalidRequest } else { code }))
+}
+
+/// The same, again with a fresh producer id if the coordinator needs one.
+///
+/// # Errors
+/// 14 while there is none, and as [`Asked::answer`].
+pub(super) async fn ask_with_fresh_id(
+    context: &RequestContext,
+    transactional_id: &str,
+    make: impl Fn(Option<ProducerId>) -> TxnRequest,
+) -> Result<TxnAnswer, ErrorCode> {
+    let asked = ask_transaction(context, transactional_id, make(None)).await;
+    match asked.answer(context, Some).await? {
+        TxnAnswer::NeedsProducerId => {}
+        answer => return Ok(answer),
+    }
+    let fresh = context.shard.producer_id().await.ok_or(ErrorCode::CoordinatorLoadInProgress)?;
+    let asked = ask_transaction(context, transactional_id, make(Some(fresh))).await;
+    asked.answer(context, Some).await
+}
+
+/// The crate's name for a code.
+pub(super) fn response_error(code: ErrorCode) -> ResponseError {
+    ResponseError::try_from_code(code.code()).unwrap_or(ResponseError::UnknownServerError)
 }
 
 impl<A: Send + 'static> Asked<A> {

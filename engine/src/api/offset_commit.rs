@@ -1,14 +1,13 @@
 //! OffsetCommit: how far a group has read. Topics and partitions that do not exist are refused here, the rest is the coordinator's.
 //! Source: Kafka's `KafkaApis.handleOffsetCommitRequest`.
 
-use super::coordinators::{ask_group, later};
+use super::coordinators::{ask_group, later, response_error};
 use super::{Later, RequestContext, topics};
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use crate::coordinator::offsets::commit_refused;
 use crate::metadata::image::TopicImage;
 use bytes::Bytes;
 use hayate_net::error::{ErrorCode, WireError};
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -38,11 +37,6 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
         let committed = committed.await.unwrap_or_else(|code| commit_refused(&shape, response_error(code)));
         context.answer(&merged(&context, refused, committed))
     }))
-}
-
-/// The crate's name for a code.
-fn response_error(code: ErrorCode) -> ResponseError {
-    ResponseError::try_from_code(code.code()).unwrap_or(ResponseError::UnknownServerError)
 }
 
 /// Takes out what does not exist, and answers it; gives the rest names and ids both.

@@ -1,9 +1,11 @@
 //! Produce: records to the owners of their partitions, in the order of the connection; answered when they are as safe as
 //! `acks` asks. After Kafka's `KafkaApis.handleProduceRequest`.
 
+use super::enlist::{First, Rules, as_produce_failure, enlist};
 use super::{Later, RequestContext, done, topics};
 use crate::partition::judge::{Verdict, is_large, judge, needs_judging};
 use crate::partition::refusal::{fault_words, summary};
+use crate::partition::verification::{FirstBatch, Guard};
 use crate::partition::{AppendFailure, Durability, PartitionSettings};
 use crate::shard::calls::{Append, AppendPart, AppendedAt, PartitionCall};
 use crate::shard::router::{DispatchedGroups, Grouped, appended};
@@ -18,7 +20,7 @@ use hayate_net::wire::topic::TopicRef;
 use hayate_storage::batch::BatchHeader;
 use hayate_storage::batch::faults::RecordFaults;
 use hayate_storage::mutants::Mutant;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// What the lists of the smallest request may take.
@@ -29,8 +31,8 @@ const FAULTS_BYTES_MAX: usize = 64 << 10;
 
 /// Where the outcome of one partition of the request comes from.
 enum Place {
-    /// Decided here.
-    Refused(ErrorCode),
+    /// Decided before it was sent.
+    Refused(AppendFailure),
     /// From the owner.
     Sent,
 }
@@ -55,31 +57,80 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
     let Some(durability) = Durability::from_acks(request.acks) else {
         return Ok(done(refuse_all(&context, &request, ErrorCode::InvalidRequiredAcks)));
     };
-    if let Err(code) = may_produce_transactionally(&request) {
-        return Ok(done(refuse_all(&context, &request, code)));
-    }
-    let sent = dispatch(&context, request, durability).await;
+    let batches = match transactional(&request) {
+        Ok(batches) => batches,
+        Err(code) => return Ok(done(refuse_all(&context, &request, code))),
+    };
+    let entries = if batches.is_empty() { Entries::new() } else { enter(&context, &request, &batches).await };
+    let sent = dispatch(&context, request, durability, entries).await;
     if durability == Durability::None {
         return Ok(Box::pin(finish_unanswered(sent)));
     }
     Ok(Box::pin(finish(context, sent)))
 }
 
-/// Whether the request may bring what it brings: nothing of a transaction, as no coordinator is asked about any yet. Whoever asks it
-/// belongs here, between [`PartitionCall::Verify`], which gives each partition's guard, and [`PartitionCall::Append`], which takes it.
-fn may_produce_transactionally(request: &ProduceRequest) -> Result<(), ErrorCode> {
-    if request.transactional_id.is_some() {
-        return Err(ErrorCode::InvalidTxnState);
+/// The batches that are part of a transaction, by their place in the request.
+///
+/// # Errors
+/// 53 when the request names no transactional id, in whose name they would be written; 49 when they are of several producers.
+fn transactional(request: &ProduceRequest) -> Result<Vec<(usize, FirstBatch)>, ErrorCode> {
+    let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let headers =
+        partitions.map(|part| part.records.as_ref().and_then(|batch| BatchHeader::parse(batch).ok()));
+    let batches: Vec<(usize, FirstBatch)> = headers
+        .enumerate()
+        .filter_map(|(place, header)| {
+            let header = header.filter(BatchHeader::is_transactional)?;
+            Some((place, FirstBatch::of(&header)))
+        })
+        .collect();
+    let Some((_, first)) = batches.first() else { return Ok(batches) };
+    if request.transactional_id.is_none() {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
     }
-    let mut batches =
-        request.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|part| part.records.as_ref());
-    let is_transactional =
-        |records: &Bytes| BatchHeader::parse(records).is_ok_and(|header| header.is_transactional());
-    // Without an id in whose name they are written, as in Kafka.
-    if batches.any(is_transactional) { Err(ErrorCode::TransactionalIdAuthorizationFailed) } else { Ok(()) }
+    let producer = |batch: &FirstBatch| (batch.producer_id, batch.producer_epoch);
+    let is_of_one = batches.iter().all(|(_, batch)| producer(batch) == producer(first));
+    if is_of_one { Ok(batches) } else { Err(ErrorCode::InvalidProducerIdMapping) }
 }
 
-async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durability: Durability) -> Sent {
+/// What the batches of transactions are appended with, or why they are not, by their place in the request.
+type Entries = BTreeMap<usize, Result<Option<Guard>, AppendFailure>>;
+
+/// Asks about those of the batches that begin a transaction in their partition. Later requests of the connection wait for it, so that
+/// none goes ahead.
+async fn enter(
+    context: &RequestContext,
+    request: &ProduceRequest,
+    batches: &[(usize, FirstBatch)],
+) -> Entries {
+    let view = context.shard.view();
+    let named = request.topics.iter().flat_map(|topic| {
+        let found = topics::find(&view, &topic.topic);
+        topic.partitions.iter().map(move |partition| (found, partition.index))
+    });
+    let named: Vec<_> = named.collect();
+    let mut places = Vec::with_capacity(batches.len());
+    let mut firsts = Vec::with_capacity(batches.len());
+    for (place, batch) in batches {
+        // What is not there is refused when it is dispatched.
+        let (Ok(topic), index) = named[*place] else { continue };
+        let Ok(route) = view.route(topic, index) else { continue };
+        places.push(*place);
+        firsts.push(First { topic: &topic.name, route, batch: *batch });
+    }
+    let rules = Rules::of_produce(context.version());
+    let id = request.transactional_id.as_ref().map_or("", |id| id.as_str());
+    let entries = enlist(context, id, rules, &firsts).await.into_iter();
+    let entries = entries.map(|entry| entry.map_err(|failure| as_produce_failure(failure, rules)));
+    places.into_iter().zip(entries).collect()
+}
+
+async fn dispatch(
+    context: &RequestContext,
+    mut request: ProduceRequest,
+    durability: Durability,
+    mut entries: Entries,
+) -> Sent {
     let view = context.shard.view();
     let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
     let mut groups = Grouped::new(count);
@@ -90,20 +141,22 @@ async fn dispatch(context: &RequestContext, mut request: ProduceRequest, durabil
         for partition in &mut topic.partitions {
             let records = partition.records.take();
             let route = found.and_then(|topic| view.route(topic, partition.index));
-            let part = match (route, records) {
-                (Ok(route), Some(records)) => {
+            let entry = entries.remove(&places.len()).unwrap_or(Ok(None));
+            let part = match (route, records, entry) {
+                (Ok(route), Some(records), Ok(guard)) => {
                     let verdict = judge_early(context, &records, &settings).await.map(Box::new);
-                    Ok((route.shard, AppendPart { key: route.key, records, verdict, guard: None }))
+                    Ok((route.shard, AppendPart { key: route.key, records, verdict, guard }))
                 }
-                (Ok(_), None) => Err(ErrorCode::InvalidRecord),
-                (Err(code), _) => Err(code),
+                (Ok(_), _, Err(failure)) => Err(failure),
+                (Ok(_), None, _) => Err(ErrorCode::InvalidRecord.into()),
+                (Err(code), _, _) => Err(code.into()),
             };
             places.push(match part {
                 Ok((shard, part)) => {
                     groups.push(shard, places.len(), part);
                     Place::Sent
                 }
-                Err(code) => Place::Refused(code),
+                Err(failure) => Place::Refused(failure),
             });
         }
     }
@@ -137,7 +190,7 @@ async fn finish(context: RequestContext, sent: Sent) -> Result<Answer, WireError
     let mut places = sent.places.into_iter();
     let mut refusals = Refusals { context: &context, room_bytes: FAULTS_BYTES_MAX };
     let mut outcome = |topic: &TopicRef, index| match (places.next(), outcomes.next().flatten()) {
-        (Some(Place::Refused(code)), _) => PartitionOutcome::failed(index, code),
+        (Some(Place::Refused(failure)), _) => refusals.outcome(topic, index, failure),
         (_, Some(Ok(at))) => appended_outcome(index, &at),
         (_, Some(Err(failure))) => refusals.outcome(topic, index, failure),
         (_, None) => unreachable!("every partition was refused or sent"),

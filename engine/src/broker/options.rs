@@ -4,6 +4,7 @@ use crate::api::BrokerConfig;
 use crate::config::connections::ConnectionLimits;
 use crate::coordinator::group::GroupConfig;
 use crate::coordinator::topics::InternalTopics;
+use crate::coordinator::txn::TxnLimits;
 use crate::logging::Loggers;
 use crate::metadata::image::NodeId;
 use crate::metadata::quorum::ENTRY_BYTES_MAX;
@@ -137,6 +138,11 @@ pub struct BrokerOptions {
     pub metrics_groups_max: usize,
     /// What holds for groups and their offsets.
     pub groups: GroupConfig,
+    /// What holds for transactions.
+    pub transactions: TxnLimits,
+    /// `add.partitions.to.txn.retry.backoff.ms` and `.max.ms`: how often at the least, and for how long, a transaction's first records ask again whose
+    /// producer's last transaction is still ending.
+    pub enlist_retry: (Duration, Duration),
     /// What internal topics are created with.
     pub internal_topics: InternalTopics,
     /// How much the process logs, which requests may change.
@@ -191,6 +197,8 @@ impl BrokerOptions {
             metrics_topics_max: TOPICS_MAX_DEFAULT,
             metrics_groups_max: GROUPS_MAX_DEFAULT,
             groups: GroupConfig::default(),
+            transactions: TxnLimits::default(),
+            enlist_retry: (Duration::from_millis(20), Duration::from_millis(100)),
             internal_topics: InternalTopics::default(),
             loggers: Arc::default(),
         }

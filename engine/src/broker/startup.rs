@@ -7,7 +7,7 @@ use super::metadata_log::{self, MetadataLog, Opened};
 use super::progress::ProgressLog;
 use super::{Advertised, BrokerOptions, ListenerOptions, StartError};
 use crate::metadata::controller::{Command, Registration, Reply};
-use crate::metadata::features::{METADATA_VERSIONS, OF_KAFKA, SUPPORTED};
+use crate::metadata::features::{OF_KAFKA, SUPPORTED, SupportedFeature};
 use crate::metadata::image::{BrokerEpoch, METADATA_VERSION, MetadataImage};
 use crate::metadata::quorum::Quorum;
 use crate::metadata::records::{BrokerEndpoint, BrokerFeature, FeatureLevelRecord, MetadataRecord};
@@ -147,12 +147,15 @@ async fn register(
 async fn first_records(disk: &Disk, options: &BrokerOptions) -> Result<Vec<MetadataRecord>, StartError> {
     let formatted = kafka::read_bootstrap(disk, &options.data_dir).await?;
     if formatted.is_empty() {
-        let name = METADATA_VERSION.to_owned();
-        return Ok(vec![FeatureLevelRecord { name, feature_level: METADATA_VERSIONS.1 }.into()]);
+        return Ok(SUPPORTED.iter().map(at_its_best).collect());
     }
     let records = formatted.len();
     tracing::info!(records, "the folder was formatted for Kafka: the metadata begin with what that says");
     Ok(formatted)
+}
+
+fn at_its_best(feature: &SupportedFeature) -> MetadataRecord {
+    FeatureLevelRecord { name: feature.name.to_owned(), feature_level: feature.level_max }.into()
 }
 
 async fn unfence(

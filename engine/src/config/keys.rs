@@ -124,6 +124,10 @@ macro_rules! keys {
 }
 
 keys! {
+    "add.partitions.to.txn.retry.backoff.max.ms" Int Some("100"), AtLeast(0),
+        "How long a transaction's first records wait for the end of their producer's last transaction before they are refused.";
+    "add.partitions.to.txn.retry.backoff.ms" Int Some("20"), AtLeast(1),
+        "How often they look meanwhile whether it has ended, at the least: at first sooner.";
     "advertised.listeners" List None, Any,
         "Where the clients of each listener are told to connect, if not where listeners says: NAME://host:port, without a host \
          for this machine's name.";

@@ -6,7 +6,6 @@ const KAFKA_KEYS: &str = include_str!("kafka_keys.txt");
 
 /// Beginnings of names, and why such a setting has no effect. The longest that fits counts.
 const REASONS: [(&str, &str); 35] = [
-    ("add.partitions.to.txn.", TRANSACTIONS),
     ("alter.config.policy.", CLASSES),
     ("alter.log.dirs.", REPLICATION),
     ("authorizer.class.name", "ACLs are not built yet"),
@@ -43,7 +42,8 @@ const REASONS: [(&str, &str); 35] = [
     ("share.", GROUPS),
     ("socket.", "connections to peers and other brokers are not built yet"),
     ("ssl.", SECURITY),
-    ("transaction", TRANSACTIONS),
+    ("transaction.state.log.load.buffer.size", "coordinators are loaded 1 MiB at a time"),
+    ("transaction.two.phase.commit.enable", "two-phase commits of transactions are not built yet"),
 ];
 
 const CLASSES: &str = "Java classes cannot be loaded here";
@@ -52,7 +52,6 @@ const ONE_BROKER: &str = "a cluster has one broker, which is its controller";
 const REPLICATION: &str = "replication is not built yet";
 const SECURITY: &str = "TLS and SASL are not built yet, every listener is PLAINTEXT";
 const THREADS: &str = "there are no thread pools: see shards";
-const TRANSACTIONS: &str = "transactions are not built yet";
 const NO_COUNTERPART: &str = "it has no counterpart here";
 
 /// Settings that promise protection which is not there, with the values that promise nothing.

@@ -8,6 +8,7 @@ use crate::broker::BrokerOptions;
 use crate::coordinator::group::GroupConfig;
 use crate::coordinator::offsets::OffsetLimits;
 use crate::coordinator::topics::{InternalTopic, InternalTopics};
+use crate::coordinator::txn::TxnLimits;
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
 use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
@@ -180,6 +181,11 @@ fn options(
         metrics_topics_max: values.size("metrics.topics.max"),
         metrics_groups_max: values.size("metrics.groups.max"),
         groups: groups(values),
+        transactions: transactions(values),
+        enlist_retry: (
+            values.millis("add.partitions.to.txn.retry.backoff.ms"),
+            values.millis("add.partitions.to.txn.retry.backoff.max.ms"),
+        ),
         internal_topics: internal_topics(values),
         ..BrokerOptions::new(data_dir?)
     })
@@ -198,6 +204,15 @@ fn groups(values: &Values<'_>) -> GroupConfig {
         },
         expiry_check: values.millis("offsets.retention.check.interval.ms"),
         ..GroupConfig::default()
+    }
+}
+
+fn transactions(values: &Values<'_>) -> TxnLimits {
+    TxnLimits {
+        timeout_ms_max: i32::try_from(values.required("transaction.max.timeout.ms")).unwrap_or(i32::MAX),
+        expiration_ms: values.required("transactional.id.expiration.ms"),
+        abort_interval: values.millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+        expiry_interval: values.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
     }
 }
 

@@ -25,9 +25,11 @@ pub use step::{ClientInfo, GroupConfig, Rebalances};
 use super::offsets::Offsets;
 use super::records::GroupRecord;
 use super::{BadRecord, EffectsOf, Encoded, Machine, Moment, Replayed, Token};
+use crate::partition::verification::Guard;
 use classic::ClassicGroup;
 use hayate_rt::MonoTime;
 use hayate_storage::batch::ProducerId;
+use hayate_storage::mutants::{Mutant, is_active};
 use join::Join;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -107,6 +109,8 @@ pub enum GroupRequest {
     TxnOffsetCommit {
         /// With names of topics that exist.
         request: TxnOffsetCommitRequest,
+        /// What the verification of the transaction began with, if it was verified.
+        guard: Option<Guard>,
     },
     /// Which offsets are committed.
     OffsetFetch {
@@ -297,6 +301,7 @@ impl Machine for Groups {
     }
 
     fn marker(&mut self, producer: ProducerId, committed: bool) {
+        let committed = committed || is_active(Mutant::AbortedOffsetsKept);
         self.offsets.complete_transaction(producer, committed);
     }
 

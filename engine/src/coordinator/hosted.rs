@@ -9,7 +9,7 @@ use crate::partition::{Appending, Partition};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_rt::MonoTime;
-use hayate_storage::batch::BatchBuilder;
+use hayate_storage::batch::{BatchBuilder, ProducerId};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
@@ -131,6 +131,9 @@ impl<M: Machine> Hosted<M> {
         self.state = State::Active(Box::new(active));
         self.incarnation += 1;
         self.loading = false;
+        if self.partition.high_watermark() < self.partition.log().offsets().end {
+            self.settle_first();
+        }
         self.step(moment, |machine, effects| machine.loaded(moment, effects))
     }
 
@@ -164,8 +167,10 @@ impl<M: Machine> Hosted<M> {
         let mut effects = Effects::default();
         take(&mut active.machine, &mut effects);
         let Effects { writes, answers, orders } = effects;
-        let appended = writes.iter().flat_map(|write| batches::<M>(write, moment.wall_ms));
-        let appended = appended.map(|batch| self.partition.append_own(&batch, None));
+        let appended = writes.iter().flat_map(|write| {
+            batches::<M>(write, moment.wall_ms).into_iter().map(|batch| (batch, write.guard))
+        });
+        let appended = appended.map(|(batch, guard)| self.partition.append_own(&batch, guard));
         let appends: Vec<Appending> = match appended.collect() {
             Ok(appends) => appends,
             Err(failure) => {
@@ -188,6 +193,24 @@ impl<M: Machine> Hosted<M> {
         let rests = active.settling || active.unsettled.is_empty();
         active.settling |= !rests;
         (if rests { Next::Rest } else { Next::Settle }, None)
+    }
+
+    /// A transaction has ended in the partition: what is told from now on waits until its marker is safe.
+    pub fn mark(&mut self, producer: ProducerId, committed: bool) -> Next {
+        let State::Active(active) = &mut self.state else { return Next::Rest };
+        active.machine.marker(producer, committed);
+        let settles = std::mem::replace(&mut active.settling, true);
+        self.settle_first();
+        if settles { Next::Rest } else { Next::Settle }
+    }
+
+    /// What is told from now on waits until all that stands in the partition is safe.
+    fn settle_first(&mut self) {
+        let appends = vec![self.partition.all_so_far()];
+        let released = Released { answers: Vec::new(), orders: Vec::new() };
+        if let State::Active(active) = &mut self.state {
+            active.unsettled.push_back(Unsettled { appends, released });
+        }
     }
 
     /// Which time it serves.
@@ -245,7 +268,7 @@ fn batches<M: Machine>(write: &Write<M::Record>, wall_ms: i64) -> Vec<Bytes> {
     batches
 }
 
-fn new_batch(producer: Option<(hayate_storage::batch::ProducerId, i16)>) -> BatchBuilder {
+fn new_batch(producer: Option<(ProducerId, i16)>) -> BatchBuilder {
     match producer {
         // Outside the sequence of the producer's own batches, as Kafka's coordinator writes them.
         Some((id, epoch)) => BatchBuilder::new().producer(id, epoch, -1).transactional(true),

@@ -1,6 +1,6 @@
 //! Loading a coordinator: every record and marker of its partition, in their order, into its machine.
 //!
-//! The caller sees to it that nothing is appended meanwhile. Unpacking is bounded, as nothing here was written by a client alone:
+//! Markers that are appended meanwhile are replayed too; nothing else is. Unpacking is bounded, as nothing here was written by a client alone:
 //! Kafka's brokers and this one write these batches. After Kafka's `CoordinatorLoaderImpl`.
 
 use super::{BadRecord, Machine, Replayed};
@@ -45,15 +45,18 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Replays all of `partition` into `machine`.
+/// Replays all of `partition` into `machine`: when this resolves, nothing has been appended that was not replayed.
 ///
 /// # Errors
 /// [`LoadError`]; the machine is then of no use.
 pub async fn load<M: Machine>(rt: &Rt, partition: &Partition, machine: &mut M) -> Result<(), LoadError> {
-    let offsets = partition.log().offsets();
-    let mut next = offsets.start;
-    while next < offsets.end {
-        let read = partition.log().read(next, offsets.end, READ_BYTES, true).await;
+    let mut next = partition.log().offsets().start;
+    loop {
+        let end = partition.log().offsets().end;
+        if next >= end {
+            return Ok(());
+        }
+        let read = partition.log().read(next, end, READ_BYTES, true).await;
         let read = read.map_err(LoadError::Read)?;
         if read.next_offset <= next {
             return Err(LoadError::Batch(next));
@@ -62,7 +65,6 @@ pub async fn load<M: Machine>(rt: &Rt, partition: &Partition, machine: &mut M) -
         next = read.next_offset;
         rt.yield_now().await;
     }
-    Ok(())
 }
 
 /// A batch may lie in several slices.

@@ -25,8 +25,8 @@ const RELOAD_PAUSE: Duration = Duration::from_millis(500);
 /// A coordinator in its cell.
 type Shared<M> = Rc<RefCell<Hosted<M>>>;
 
-/// Who carries out an order of the coordinator of a partition.
-type Orderly<M> = Box<dyn Fn(&Rc<Runtime<M>>, i32, <M as Machine>::Order)>;
+/// Carries out what the coordinator of that partition lets others do.
+type CarryOut<M> = Box<dyn Fn(&Rc<Runtime<M>>, i32, <M as Machine>::Order)>;
 
 /// The coordinators of one kind on one shard, by the number of their partition.
 pub struct Runtime<M: Machine + 'static> {
@@ -36,7 +36,7 @@ pub struct Runtime<M: Machine + 'static> {
     topic: &'static str,
     make: Box<dyn Fn(i32) -> M>,
     /// Who carries out orders.
-    order: Orderly<M>,
+    order: CarryOut<M>,
     hosted: RefCell<BTreeMap<i32, Shared<M>>>,
     /// The deadline that the timer waits for.
     armed: Cell<Option<MonoTime>>,
@@ -88,6 +88,7 @@ impl<M: Machine + 'static> Runtime<M> {
         if self.hosted.borrow().contains_key(&number) {
             return;
         }
+        self.hear_markers(number, &partition);
         let empty = partition.log().offsets().start == partition.log().offsets().end;
         let hosted = Rc::new(RefCell::new(Hosted::new(partition)));
         self.hosted.borrow_mut().insert(number, hosted.clone());
@@ -96,6 +97,17 @@ impl<M: Machine + 'static> Runtime<M> {
         } else {
             self.load_later(number, hosted, Duration::ZERO);
         }
+    }
+
+    /// Lets a coordinator know of the markers in its partition. While it is loading, the load finds them.
+    fn hear_markers(self: &Rc<Self>, number: i32, partition: &Partition) {
+        let runtime = Rc::downgrade(self);
+        partition.on_marker(Rc::new(move |producer, _, committed, _| {
+            let Some(runtime) = runtime.upgrade() else { return };
+            let Some(hosted) = runtime.hosted.borrow().get(&number).cloned() else { return };
+            let step = contained(|| hosted.borrow_mut().mark(producer, committed));
+            runtime.after(number, &hosted, step.ok().map(|next| (next, None)));
+        }));
     }
 
     /// Loads a coordinator in a task of its own, again and again until it works or the partition is led no longer.
@@ -187,7 +199,7 @@ impl<M: Machine + 'static> Runtime<M> {
         self.after(number, &hosted, step.ok());
     }
 
-    /// A transaction's marker has been appended to partition `number`, or something else happens outside the requests.
+    /// Something happens outside the requests: the coordinator of partition `number` takes a step, if it serves.
     pub fn step(self: &Rc<Self>, number: i32, take: impl FnOnce(&mut M, &Moment, &mut super::EffectsOf<M>)) {
         let Some(hosted) = self.hosted.borrow().get(&number).cloned() else { return };
         let moment = self.moment(&hosted);
@@ -283,6 +295,11 @@ impl<M: Machine + 'static> Runtime<M> {
                 self.arm(deadline);
             }
         }
+    }
+
+    /// The partition of that number, if its coordinator is here.
+    pub fn partition(self: &Rc<Self>, number: i32) -> Option<Rc<Partition>> {
+        self.find(number).ok().map(|hosted| hosted.borrow().partition().clone())
     }
 
     /// Lets every machine that serves take a step.

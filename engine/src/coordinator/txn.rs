@@ -24,11 +24,13 @@ pub use entry::Partitions;
 pub use markers::{MarkerOrder, MarkerResult};
 
 use super::records::txn::{TxnRecord, TxnState, TxnValue};
-use super::{Effects, Moment, Token};
+use super::{BadRecord, Effects, Encoded, Machine, Moment, Replayed, Token};
 use entry::{Entry, Step};
 use hayate_net::error::ErrorCode;
 use hayate_rt::MonoTime;
+use hayate_storage::batch::control::TxnOutcome;
 use hayate_storage::batch::{Offset, ProducerId};
+use hayate_storage::mutants::{Mutant, is_active};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
     InitProducerIdResponse, add_partitions_to_txn_request::AddPartitionsToTxnTransaction,
@@ -40,31 +42,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use timers::Timers;
-
-/// How a transaction ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// All of it becomes visible.
-    Commit,
-    /// None of it does.
-    Abort,
-}
-
-impl Outcome {
-    const fn prepare(self) -> TxnState {
-        match self {
-            Outcome::Commit => TxnState::PrepareCommit,
-            Outcome::Abort => TxnState::PrepareAbort,
-        }
-    }
-
-    const fn complete(self) -> TxnState {
-        match self {
-            Outcome::Commit => TxnState::CompleteCommit,
-            Outcome::Abort => TxnState::CompleteAbort,
-        }
-    }
-}
 
 /// How long transactions and transactional ids live. The defaults are Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,37 +255,6 @@ impl Transactions {
         }
     }
 
-    /// All that stands in the partition has been applied: what prepares to end goes on.
-    pub fn loaded(&mut self, moment: &Moment, effects: &mut TxnEffects) {
-        let preparing: Vec<String> = self.preparing.iter().cloned().collect();
-        for id in preparing {
-            self.order_all_markers(moment, &id, effects);
-        }
-        self.arm(moment.now);
-    }
-
-    /// A request; its answer is among the effects.
-    pub fn handle(&mut self, moment: &Moment, token: Token, request: &TxnRequest, effects: &mut TxnEffects) {
-        let answer = match request {
-            TxnRequest::InitProducerId { version, request, fresh } => {
-                self.init_producer_id(moment, *version, request, *fresh, effects)
-            }
-            TxnRequest::AddPartitions { version, transaction } => {
-                TxnAnswer::AddPartitions(self.add_partitions(moment, *version, transaction, effects))
-            }
-            TxnRequest::AddOffsets { version, request, partition } => {
-                TxnAnswer::AddOffsets(self.add_offsets(moment, *version, request, *partition, effects))
-            }
-            TxnRequest::EndTxn { version, request, fresh } => {
-                self.end_txn(moment, *version, request, *fresh, effects)
-            }
-            TxnRequest::Describe(transactional_id) => TxnAnswer::Describe(self.describe(transactional_id)),
-            TxnRequest::List(filter) => TxnAnswer::List(self.list_transactions(moment.wall_ms, filter)),
-        };
-        effects.answer(token, answer);
-        self.arm(moment.now);
-    }
-
     /// Writes the next record of a transactional id, which holds from here on.
     fn write(&mut self, moment: &Moment, id: &str, step: Step, effects: &mut TxnEffects) {
         let record = TxnRecord { transactional_id: id.to_owned(), value: Some(step.value) };
@@ -320,10 +266,17 @@ impl Transactions {
     }
 
     /// Writes that a transaction is to end, and lets its markers be written.
-    fn prepare(&mut self, moment: &Moment, id: &str, outcome: Outcome, step: Step, effects: &mut TxnEffects) {
+    fn prepare(
+        &mut self,
+        moment: &Moment,
+        id: &str,
+        outcome: TxnOutcome,
+        step: Step,
+        effects: &mut TxnEffects,
+    ) {
         match outcome {
-            Outcome::Commit => self.counters.committed += 1,
-            Outcome::Abort => self.counters.aborted += 1,
+            TxnOutcome::Commit => self.counters.committed += 1,
+            TxnOutcome::Abort => self.counters.aborted += 1,
         }
         self.write(moment, id, step, effects);
         self.order_all_markers(moment, id, effects);
@@ -346,6 +299,67 @@ impl Transactions {
     /// What is there now.
     pub fn gauges(&self) -> TxnGauges {
         TxnGauges { ids: self.entries.len(), ongoing: self.ongoing.len(), preparing: self.preparing.len() }
+    }
+}
+
+impl Machine for Transactions {
+    type Record = TxnRecord;
+    type Request = TxnRequest;
+    type Answer = TxnAnswer;
+    type Order = MarkerOrder;
+
+    fn encode(record: &TxnRecord) -> Encoded {
+        // Ids come from requests, whose strings are bounded as those of records are.
+        record.encode().expect("what a request could carry, a record can")
+    }
+
+    fn replay(&mut self, record: Replayed<'_>) -> Result<(), BadRecord> {
+        if let Some(decoded) = TxnRecord::decode(record.key, record.value)? {
+            self.apply(&decoded, record.offset);
+        }
+        Ok(())
+    }
+
+    /// Nothing in its partition is part of a transaction.
+    fn marker(&mut self, _: ProducerId, _: bool) {}
+
+    /// What prepares to end goes on.
+    fn loaded(&mut self, moment: &Moment, effects: &mut TxnEffects) {
+        let preparing: Vec<String> = self.preparing.iter().cloned().collect();
+        let preparing = if is_active(Mutant::DecisionForgotten) { Vec::new() } else { preparing };
+        for id in preparing {
+            self.order_all_markers(moment, &id, effects);
+        }
+        self.arm(moment.now);
+    }
+
+    fn handle(&mut self, moment: &Moment, token: Token, request: TxnRequest, effects: &mut TxnEffects) {
+        let answer = match request {
+            TxnRequest::InitProducerId { version, request, fresh } => {
+                self.init_producer_id(moment, version, &request, fresh, effects)
+            }
+            TxnRequest::AddPartitions { version, transaction } => {
+                TxnAnswer::AddPartitions(self.add_partitions(moment, version, &transaction, effects))
+            }
+            TxnRequest::AddOffsets { version, request, partition } => {
+                TxnAnswer::AddOffsets(self.add_offsets(moment, version, &request, partition, effects))
+            }
+            TxnRequest::EndTxn { version, request, fresh } => {
+                self.end_txn(moment, version, &request, fresh, effects)
+            }
+            TxnRequest::Describe(transactional_id) => TxnAnswer::Describe(self.describe(&transactional_id)),
+            TxnRequest::List(filter) => TxnAnswer::List(self.list_transactions(moment.wall_ms, &filter)),
+        };
+        effects.answer(token, answer);
+        self.arm(moment.now);
+    }
+
+    fn on_time(&mut self, moment: &Moment, effects: &mut TxnEffects) {
+        self.do_due(moment, effects);
+    }
+
+    fn next_deadline(&self) -> Option<MonoTime> {
+        self.deadline()
     }
 }
 

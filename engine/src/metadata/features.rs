@@ -21,20 +21,25 @@ pub struct SupportedFeature {
 }
 
 /// What this software has.
-pub const SUPPORTED: &[SupportedFeature] = &[SupportedFeature {
-    name: METADATA_VERSION,
-    level_min: METADATA_VERSIONS.0,
-    level_max: METADATA_VERSIONS.1,
-}];
+pub const SUPPORTED: &[SupportedFeature] = &[
+    SupportedFeature {
+        name: METADATA_VERSION,
+        level_min: METADATA_VERSIONS.0,
+        level_max: METADATA_VERSIONS.1,
+    },
+    SupportedFeature { name: TRANSACTION_VERSION, level_min: 0, level_max: 2 },
+];
+
+/// Which transaction protocol clients use: from 2 on their epochs grow with each end (KIP-890).
+pub const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// The other features that Kafka 4.2 has, each of which can be off, with their highest levels: a folder that Kafka has left has
 /// them finalized, and they are kept as they are.
-pub const OF_KAFKA: [(&str, i16); 5] = [
+pub const OF_KAFKA: [(&str, i16); 4] = [
     ("eligible.leader.replicas.version", 1),
     ("group.version", 1),
     ("share.version", 1),
     ("streams.version", 1),
-    ("transaction.version", 2),
 ];
 
 /// The quorum's own feature: its level is no record of the log.

@@ -74,6 +74,9 @@ impl Partition {
         // What is durable when the call returns; by then another one may have moved it on.
         let start = self.log.offsets().start.max(to);
         let advancing = self.log.advance_start(to);
+        // Who waits for the end of a transaction may wait for what is gone.
+        self.progress();
+        self.committed_watchers.disturbed();
         Ok(async move { advancing.await.map(|()| start).map_err(|error| code_of(error.code())) })
     }
 

@@ -6,7 +6,7 @@ use super::verification::Guard;
 use super::{Partition, PartitionState, code_of};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
-use hayate_storage::batch::{BatchHeader, Offset, ValidBatch};
+use hayate_storage::batch::{BatchHeader, NO_TIMESTAMP_MS, Offset, ValidBatch};
 use hayate_storage::error::AppendError;
 use hayate_storage::log::{Appended, FlushTicket};
 use hayate_storage::mutants::{Mutant, panic_if};
@@ -147,6 +147,19 @@ impl Partition {
         let valid = ValidBatch { header, stamp: None, recompress: None };
         let appended = self.push(batch, &valid, guard)?;
         Ok(self.appending(appended, 0))
+    }
+
+    /// Everything that was appended so far, to wait until it is safe.
+    pub fn all_so_far(&self) -> Appending {
+        let offsets = self.log.offsets();
+        Appending {
+            base_offset: offsets.end,
+            last_offset: offsets.end.plus(-1),
+            log_append_time_ms: NO_TIMESTAMP_MS,
+            log_start_offset: offsets.start,
+            rewritten_bytes: 0,
+            ticket: self.log.ticket(),
+        }
     }
 
     pub(super) fn appending(&self, appended: Appended, rewritten_bytes: usize) -> Appending {

@@ -10,6 +10,7 @@ use hayate_storage::batch::control::TxnOutcome;
 use hayate_storage::batch::{BatchHeader, Offset, ProducerId};
 use hayate_storage::error::AppendError;
 use hayate_storage::log::{Remembered, TransactionEnd};
+use hayate_storage::mutants::{Mutant, is_active};
 use hayate_storage::producers::{ProducerError, TransactionVersion, Verdict};
 use std::rc::Rc;
 
@@ -44,6 +45,7 @@ impl Partition {
         }
         // Whoever only verifies need not; under version 2 asking is what makes the coordinator know of the partition.
         let asks = self.settings().verifies_transactions || version == TransactionVersion::EpochBump;
+        let asks = asks && !is_active(Mutant::UnverifiedTaken);
         if is_open || !asks {
             return Ok(None);
         }
@@ -57,23 +59,38 @@ impl Partition {
         header: &BatchHeader,
         guard: Option<Guard>,
     ) -> Result<(), ProducerError> {
-        let batch = FirstBatch::of(header);
+        let is_duplicate = self.log.with_producers(Remembered::All, |producers| {
+            matches!(producers.check(header), Ok(Verdict::Duplicate { .. }))
+        });
+        if is_duplicate { Ok(()) } else { self.check_new(&FirstBatch::of(header), guard) }
+    }
+
+    /// As [`Partition::check_verified`], for a batch that is no duplicate.
+    fn check_new(&self, batch: &FirstBatch, guard: Option<Guard>) -> Result<(), ProducerError> {
         let verifications = self.verifications.borrow();
         self.log.with_producers(Remembered::All, |producers| {
-            let is_duplicate = matches!(producers.check(header), Ok(Verdict::Duplicate { .. }));
-            if is_duplicate || producers.is_open(batch.producer_id, batch.producer_epoch) {
+            if producers.is_open(batch.producer_id, batch.producer_epoch) {
                 return Ok(());
             }
             let known = producers.get(batch.producer_id);
             if let Some(known) = known.filter(|known| batch.producer_epoch < known.epoch) {
-                return Err(stale(&batch, known.epoch));
+                return Err(stale(batch, known.epoch));
             }
-            let asks = self.settings().verifies_transactions;
+            let asks = self.settings().verifies_transactions && !is_active(Mutant::UnverifiedTaken);
             if asks && !verifications.admits(batch.producer_id, guard) {
                 return Err(ProducerError::Unverified { producer_id: batch.producer_id });
             }
-            verifications.check_sequence(&batch, known)
+            verifications.check_sequence(batch, known)
         })
+    }
+
+    /// Whether [`Partition::append_own`] would take a batch of this transaction now.
+    ///
+    /// # Errors
+    /// 47 for a stale epoch, 48 for a transaction that was not verified or has a marker since, 6 and 56.
+    pub fn admits_own(&self, batch: &FirstBatch, guard: Option<Guard>) -> Result<(), AppendFailure> {
+        self.check_readable(None)?;
+        self.check_new(batch, guard).map_err(|error| AppendError::Producer(error).into())
     }
 
     /// Ends a transaction of a producer as its coordinator has decided, whether it has records here or not. Does not wait.

@@ -10,12 +10,15 @@ use crate::coordinator::group::{GroupAnswer, GroupRequest, Groups};
 use crate::coordinator::hosted::ReplyTo;
 use crate::coordinator::partitioner::partition_of;
 use crate::coordinator::runtime::Runtime;
-use crate::coordinator::topics::OFFSETS_TOPIC;
+use crate::coordinator::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::coordinator::txn::{Transactions, TxnAnswer, TxnRequest};
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metrics::Tour;
+use crate::partition::verification::FirstBatch;
 use crate::placement::ShardId;
 use hayate_net::error::ErrorCode;
 use hayate_rt::mailbox::{Caller, Inbox};
+use hayate_storage::batch::{NO_SEQUENCE, ProducerId};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ use std::sync::Arc;
 pub enum CoordinatorCall {
     /// For the coordinator of groups.
     Groups(i32, GroupRequest, ReplyTo<GroupAnswer>),
+    /// For the coordinator of transactions.
+    Transactions(i32, TxnRequest, ReplyTo<TxnAnswer>),
 }
 
 /// Callers by shard number; the own one is not used.
@@ -37,6 +42,8 @@ pub struct Coordination {
     pub groups: Rc<Runtime<Groups>>,
     /// How far the walk has come that shows groups.
     pub tour: RefCell<Tour>,
+    /// Those of transactions.
+    pub transactions: Rc<Runtime<Transactions>>,
     /// The topics of the last view.
     followed: RefCell<Arc<MetadataImage>>,
 }
@@ -59,9 +66,15 @@ impl<A> Answering<A> {
 
 impl Coordination {
     /// Of the shard of `owner`.
-    pub fn new(owner: Rc<Owner>, callers: CoordinatorCallers, groups: Rc<Runtime<Groups>>) -> Coordination {
+    pub fn new(
+        owner: Rc<Owner>,
+        callers: CoordinatorCallers,
+        groups: Rc<Runtime<Groups>>,
+        transactions: Rc<Runtime<Transactions>>,
+    ) -> Coordination {
         let followed = RefCell::new(Arc::new(MetadataImage::empty("")));
-        Coordination { owner, callers, groups, tour: RefCell::default(), followed }
+        let tour = RefCell::default();
+        Coordination { owner, callers, groups, transactions, tour, followed }
     }
 
     /// The partition of an internal topic that coordinates `id`, and its shard.
@@ -100,6 +113,32 @@ impl Coordination {
         Answering(Some(answer.into_recv_async()))
     }
 
+    /// Hands a request to the coordinator of a transactional id; it has its place there when this resolves.
+    ///
+    /// # Errors
+    /// 16 when this node does not lead the partition, or there is none yet: then nobody has begun with that id.
+    pub async fn ask_transaction(
+        &self,
+        transactional_id: &str,
+        request: TxnRequest,
+    ) -> Result<Answering<TxnAnswer>, ErrorCode> {
+        let route = self.route(&self.owner.view(), TRANSACTIONS_TOPIC, transactional_id);
+        let (shard, number) = route.map_err(|_| ErrorCode::NotCoordinator)?;
+        Ok(self.ask_transactions_of(shard, number, request).await)
+    }
+
+    /// Hands a request to the coordinator of one partition.
+    pub async fn ask_transactions_of(
+        &self,
+        shard: ShardId,
+        number: i32,
+        request: TxnRequest,
+    ) -> Answering<TxnAnswer> {
+        let (reply, answer) = flume::bounded(1);
+        self.dispatch(shard, CoordinatorCall::Transactions(number, request, reply)).await;
+        Answering(Some(answer.into_recv_async()))
+    }
+
     /// Every partition of an internal topic that this node leads, with its shard.
     pub fn all(&self, topic: &str) -> Vec<(ShardId, i32)> {
         let view = self.owner.view();
@@ -126,8 +165,26 @@ impl Coordination {
 
     fn take(&self, call: CoordinatorCall) {
         match call {
-            CoordinatorCall::Groups(number, request, reply) => self.groups.submit(number, request, reply),
+            CoordinatorCall::Groups(number, request, reply) => match self.may_write(number, &request) {
+                Ok(()) => self.groups.submit(number, request, reply),
+                Err(code) => drop(reply.try_send(Err(code))),
+            },
+            CoordinatorCall::Transactions(number, request, reply) => {
+                self.transactions.submit(number, request, reply);
+            }
         }
+    }
+
+    /// Whether the partition would take what a request writes in a transaction: a machine's writes must not fail.
+    fn may_write(&self, number: i32, request: &GroupRequest) -> Result<(), ErrorCode> {
+        let GroupRequest::TxnOffsetCommit { request, guard } = request else { return Ok(()) };
+        let Some(partition) = self.groups.partition(number) else { return Ok(()) };
+        let batch = FirstBatch {
+            producer_id: ProducerId(request.producer_id.0),
+            producer_epoch: request.producer_epoch,
+            sequence: NO_SEQUENCE,
+        };
+        partition.admits_own(&batch, *guard).map_err(|failure| failure.code)
     }
 
     /// Takes in other shards' calls in their order. Awaits its inbox, and the disk while too much is unflushed.
@@ -142,6 +199,7 @@ impl Coordination {
     /// Goes by a new view.
     pub fn follow(&self, view: &ClusterView) {
         self.groups.follow(view);
+        self.transactions.follow(view);
         let before = self.followed.replace(view.image.clone());
         let is_gone = |topic: &&Arc<TopicImage>| view.image.topic_by_id(&topic.id).is_none();
         let gone: Vec<_> =

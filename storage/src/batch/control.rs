@@ -72,10 +72,12 @@ pub struct EndTxnMarker {
     pub coordinator_epoch: i32,
 }
 
-/// How a transaction ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How a transaction ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TxnOutcome {
+    /// None of it becomes visible to readers of committed records.
     Abort,
+    /// All of it does.
     Commit,
 }
 

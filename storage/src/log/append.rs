@@ -112,7 +112,7 @@ impl Future for FlushTicket {
 
 impl Log {
     /// A ticket for everything appended so far. It waits a full disk out.
-    pub(super) fn ticket(&self) -> FlushTicket {
+    pub fn ticket(&self) -> FlushTicket {
         let state = self.inner.state.borrow();
         FlushTicket { ends_when_full: false, ..FlushTicket::new(self.inner.clone(), &state, state.end) }
     }

@@ -1,6 +1,6 @@
 //! Lives of simulated stores and brokers by their seeds, as many as are asked for, on every core: one command for a million.
 //!
-//! `simulate store|broker [--mutant NAME] FROM..TO` prints each life that breaks a promise, then what all of them met. The exit code
+//! `simulate store|broker|transactions [--mutant NAME] FROM..TO` prints each life that breaks a promise, then what all of them met. The exit code
 //! is 0 when nothing broke and nothing was missed, 1 when something was, 2 for a mistaken command line.
 
 use hayate_storage::mutants::Mutant;
@@ -9,15 +9,17 @@ use hayate_tests::{broker_sim, store_sim};
 use std::ops::Range;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: simulate store|broker [--mutant NAME] FROM..TO
-       simulate store|broker [--mutant NAME] SEED     all that is known of one life
-mutants of the store: ack-before-flush, no-crc-at-recovery, stale-tail-accepted, release-before-flush, torn-group-half-replayed";
+const USAGE: &str = "usage: simulate store|broker|transactions [--mutant NAME] FROM..TO
+       simulate store|broker|transactions [--mutant NAME] SEED     all that is known of one life
+mutants of the store: ack-before-flush, no-crc-at-recovery, stale-tail-accepted, release-before-flush, torn-group-half-replayed
+mutants of transactions: decision-forgotten, unverified-taken, aborted-offsets-kept";
 
 /// What is lived, and what a campaign of it must meet.
 #[derive(Clone, Copy)]
 enum Subject {
     Store(Option<Mutant>),
     Broker,
+    Transactions(Option<Mutant>),
 }
 
 impl Subject {
@@ -25,6 +27,7 @@ impl Subject {
         match self {
             Subject::Store(mutant) => store_sim::run_seed(seed, mutant),
             Subject::Broker => broker_sim::run_seed(seed),
+            Subject::Transactions(mutant) => broker_sim::transactions::run_seed(seed, mutant),
         }
     }
 
@@ -32,6 +35,7 @@ impl Subject {
         match self {
             Subject::Store(_) => store_sim::MUST_REACH,
             Subject::Broker => broker_sim::MUST_REACH,
+            Subject::Transactions(_) => broker_sim::transactions::MUST_REACH,
         }
     }
 }
@@ -68,6 +72,11 @@ fn parse(arguments: &[&str]) -> Option<(Subject, Range<u64>)> {
             Some((Subject::Store(Some(mutant)), parse_seeds(seeds)?))
         }
         ["broker", seeds] => Some((Subject::Broker, parse_seeds(seeds)?)),
+        ["transactions", seeds] => Some((Subject::Transactions(None), parse_seeds(seeds)?)),
+        ["transactions", "--mutant", name, seeds] => {
+            let (_, mutant) = Mutant::OF_TRANSACTIONS.into_iter().find(|(known, _)| known == name)?;
+            Some((Subject::Transactions(Some(mutant)), parse_seeds(seeds)?))
+        }
         _ => None,
     }
 }

@@ -225,6 +225,16 @@ impl Client {
         self.receive().await.decode::<R>().expect("a valid answer")
     }
 
+    /// Sends a request whose answer is heard later, or never.
+    pub async fn send_unheard<R: Request>(&mut self, version: i16, request: &R) {
+        self.send(version, request).await;
+    }
+
+    /// The answer to a request that was sent before.
+    pub async fn heard<R: Request>(&mut self) -> R::Response {
+        self.receive().await.decode::<R>().expect("a valid answer")
+    }
+
     fn create_request(topic: &str, partitions: i32) -> CreateTopicsRequest {
         let new = CreatableTopic::default()
             .with_name(name(topic))
@@ -239,7 +249,7 @@ impl Client {
     }
 
     /// Asks; `None` when the connection is lost and nothing is known.
-    async fn try_ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+    pub async fn try_ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
         let (_, frame) = self.core.request(version, request).ok()?;
         self.socket.write_rope(&mut VecDeque::from([frame])).await.ok()?;
         Some(self.try_receive().await?.decode::<R>().expect("a valid answer"))

@@ -167,9 +167,10 @@ fn idempotent_producers_get_ids_of_their_own_and_no_duplicates() {
         let gap = client.produce_records(&topic, 0, batch(5)).await;
         assert_eq!(gap, Err(ErrorCode::OutOfOrderSequenceNumber));
         let transactional = InitProducerIdRequest::default()
+            .with_transaction_timeout_ms(60_000)
             .with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("t"))));
         let refused = client.ask(4, &transactional).await;
-        assert_eq!(checked(refused.error_code), Err(ErrorCode::InvalidRequest));
+        assert_eq!(checked(refused.error_code), Err(ErrorCode::NotCoordinator), "nobody has looked for one");
     });
 }
 

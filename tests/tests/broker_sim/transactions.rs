@@ -1,7 +1,6 @@
-//! Transactions below their coordinator: batches and markers that are put into partitions by calls, as a coordinator will have them put,
-//! and what clients are told of them. That clients may not write any by themselves is told at the end.
+//! Transactions below their coordinator: batches and markers that are put into partitions by calls, and what clients are told of them.
 
-use super::{check, producer_id};
+use super::check;
 use bytes::Bytes;
 use hayate_engine::broker::RunningShard;
 use hayate_engine::partition::verification::{FirstBatch, Guard};
@@ -21,9 +20,8 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
-    BrokerId, DescribeProducersRequest, ListOffsetsRequest, TransactionalId, WriteTxnMarkersRequest,
+    BrokerId, DescribeProducersRequest, ListOffsetsRequest, WriteTxnMarkersRequest,
 };
-use kafka_protocol::protocol::StrBytes;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -303,24 +301,5 @@ fn what_is_open_and_what_was_aborted_outlives_a_crash() {
         let index = disk.read_small("/data/orders-0/00000000000000000000.txnindex", 1 << 10).await.unwrap();
         let index = TxnIndex::decode(&index.unwrap(), Offset(0)).unwrap();
         assert_eq!(index.entries().len(), 1);
-    });
-}
-
-#[test]
-fn clients_may_not_write_transactions_yet() {
-    check(1, |bench| async move {
-        let _running = bench.start().await;
-        let mut client = bench.client().await;
-        let topic = client.create_topic("orders", 1).await;
-        let id = producer_id(&mut client).await;
-        let records = batch(id, 0, 0, &["a"]);
-        let refused = client.produce_records(&topic, 0, records.clone()).await;
-        assert_eq!(refused, Err(ErrorCode::TransactionalIdAuthorizationFailed));
-        let named = Client::produce_request(&topic, 0, records)
-            .with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("t"))));
-        let response = client.ask(13, &named).await;
-        let code = response.responses[0].partition_responses[0].error_code;
-        assert_eq!(checked(code), Err(ErrorCode::InvalidTxnState));
-        assert_eq!(latest(&mut client, &topic, 0).await, 0, "nothing was appended");
     });
 }

@@ -27,10 +27,10 @@ impl Groups {
                 let verdict = self.may_commit(moment, &request, version, effects);
                 GroupAnswer::OffsetCommit(self.offsets.commit(moment, &request, verdict, &limits, effects))
             }
-            GroupRequest::TxnOffsetCommit { request } => {
+            GroupRequest::TxnOffsetCommit { request, guard } => {
                 let verdict = self.may_commit_in_transaction(moment, &request);
                 GroupAnswer::TxnOffsetCommit(
-                    self.offsets.txn_commit(moment, &request, verdict, &limits, effects),
+                    self.offsets.txn_commit(moment, &request, guard, verdict, &limits, effects),
                 )
             }
             GroupRequest::OffsetFetch { request, require_stable, version } => {
@@ -88,6 +88,10 @@ impl Groups {
     }
 
     fn may_commit_in_transaction(&mut self, moment: &Moment, request: &TxnOffsetCommitRequest) -> Verdict {
+        // Its records are one batch, as Kafka's, which the topic must take.
+        if batch_bytes(request) > self.config.record_bytes_max {
+            return Err(ResponseError::UnknownServerError);
+        }
         let generation = request.generation_id;
         self.may_be_made(moment, &request.group_id, generation, ResponseError::IllegalGeneration)?;
         match self.groups.get(request.group_id.as_str()) {
@@ -112,4 +116,16 @@ impl Groups {
     pub fn topics_deleted(&mut self, topics: &[(String, Uuid)], effects: &mut EffectsOf<Groups>) {
         self.offsets.topics_deleted(topics, effects);
     }
+}
+
+/// At most this large are the records of a commit in a transaction.
+fn batch_bytes(request: &TxnOffsetCommitRequest) -> usize {
+    const FIXED: usize = 96;
+    let partitions = request.topics.iter().flat_map(|topic| {
+        let names = FIXED + request.group_id.len() + topic.name.len();
+        topic.partitions.iter().map(move |partition| {
+            names + partition.committed_metadata.as_ref().map_or(0, |metadata| metadata.len())
+        })
+    });
+    partitions.sum()
 }

@@ -6,6 +6,7 @@
 use super::{OffsetLimits, Offsets, Verdict};
 use crate::coordinator::records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
 use crate::coordinator::{Effects, Moment, Write};
+use crate::partition::verification::Guard;
 use hayate_storage::batch::ProducerId;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
@@ -102,6 +103,7 @@ impl Offsets {
         &mut self,
         moment: &Moment,
         request: &TxnOffsetCommitRequest,
+        guard: Option<Guard>,
         verdict: Verdict,
         limits: &OffsetLimits,
         effects: &mut Effects<GroupRecord, A, O>,
@@ -130,7 +132,7 @@ impl Offsets {
             Ok(())
         });
         if !records.is_empty() {
-            effects.writes.push(Write { producer: Some((producer, request.producer_epoch)), records });
+            effects.writes.push(Write { producer: Some((producer, request.producer_epoch)), guard, records });
         }
         answer
     }

@@ -332,7 +332,7 @@ fn a_commits_record_says_all_that_the_request_said() {
 
     let txn_commit = txn_commit_request(7, "g", &[spec]);
     let mut effects: Effects<GroupRecord, ()> = Effects::default();
-    world.offsets.txn_commit(&world.moment, &txn_commit, Ok(()), &world.limits, &mut effects);
+    world.offsets.txn_commit(&world.moment, &txn_commit, None, Ok(()), &world.limits, &mut effects);
     let [write] = &effects.writes[..] else { panic!("one write: {effects:?}") };
     assert_eq!(write.producer, Some((ProducerId(7), 3)));
     let value = OffsetCommitValue { expire_timestamp_ms: -1, topic_id: id(0), ..value };
@@ -347,7 +347,7 @@ fn counters_count_what_was_written_not_what_was_replayed() {
     world.step(|offsets, moment, limits, effects| offsets.commit(moment, &commit, Ok(()), limits, effects));
     let txn_commit = txn_commit_request(7, "g", &specs[..1]);
     world.step(|offsets, moment, limits, effects| {
-        offsets.txn_commit(moment, &txn_commit, Ok(()), limits, effects)
+        offsets.txn_commit(moment, &txn_commit, None, Ok(()), limits, effects)
     });
     world.end(ProducerId(7), true);
     let delete = delete_request("g", &[spec("foo", 0, -1), spec("foo", 9, -1)]);
@@ -396,7 +396,7 @@ fn every_version_can_be_answered() {
     let refused = commit_refused(&commit, ResponseError::NotCoordinator);
     let answers = world.step(|offsets, moment, limits, effects| {
         let answer = offsets.commit(moment, &commit, Ok(()), limits, effects);
-        (answer, offsets.txn_commit(moment, &txn_commit, Ok(()), limits, effects))
+        (answer, offsets.txn_commit(moment, &txn_commit, None, Ok(()), limits, effects))
     });
     for version in 2..=10 {
         assert_eq!(encode(&answers.0, version), encode(&refused, version));

@@ -6,6 +6,7 @@ use super::transaction_log::{TransactionLogRecord, TransactionLogValue, Transact
 use crate::coordinator::{BadRecord, Encoded};
 use crate::primitives::EncodeError;
 use hayate_storage::batch::ProducerId;
+use hayate_storage::batch::control::TxnOutcome;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a transaction stands. The numbers are those of the records.
@@ -69,6 +70,22 @@ pub struct TxnRecord {
 }
 
 impl TxnState {
+    /// In which the markers of that outcome are being written.
+    pub const fn preparing(outcome: TxnOutcome) -> TxnState {
+        match outcome {
+            TxnOutcome::Commit => TxnState::PrepareCommit,
+            TxnOutcome::Abort => TxnState::PrepareAbort,
+        }
+    }
+
+    /// In which they are written.
+    pub const fn complete(outcome: TxnOutcome) -> TxnState {
+        match outcome {
+            TxnOutcome::Commit => TxnState::CompleteCommit,
+            TxnOutcome::Abort => TxnState::CompleteAbort,
+        }
+    }
+
     /// The state of that number.
     fn from_number(number: i8) -> Option<TxnState> {
         Some(match number {

@@ -5,10 +5,11 @@
 //! again. After `TransactionCoordinator.endTransaction`.
 
 use super::entry::{EPOCH_BUMPING, EPOCH_LAST, Entry, told};
-use super::{Claim, Moment, Outcome, Refusal, Transactions, TxnAnswer, TxnEffects};
+use super::{Claim, Moment, Refusal, Transactions, TxnAnswer, TxnEffects};
 use crate::coordinator::records::txn::TxnState;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::ProducerId;
+use hayate_storage::batch::control::TxnOutcome;
 use kafka_protocol::messages::{self, EndTxnRequest, EndTxnResponse};
 
 /// The version from which on an end bumps the epoch.
@@ -67,7 +68,7 @@ impl Transactions {
             return Err(ErrorCode::InvalidRequest.into());
         }
         let entry = self.entries.get(id).ok_or(ErrorCode::InvalidProducerIdMapping)?;
-        let outcome = if request.committed { Outcome::Commit } else { Outcome::Abort };
+        let outcome = if request.committed { TxnOutcome::Commit } else { TxnOutcome::Abort };
         let is_bumping = version >= BUMPING_SINCE;
         let decision =
             if is_bumping { bumping(entry, claim, outcome) } else { plain(entry, claim, outcome) }?;
@@ -98,7 +99,7 @@ fn successor(entry: &Entry, fresh: Option<ProducerId>) -> Result<ProducerId, Ref
 }
 
 /// An end that leaves the epoch as it is.
-fn plain(entry: &Entry, claim: Claim<'_>, outcome: Outcome) -> Result<Decision, ErrorCode> {
+fn plain(entry: &Entry, claim: Claim<'_>, outcome: TxnOutcome) -> Result<Decision, ErrorCode> {
     if entry.value.producer_id != claim.producer_id {
         return Err(ErrorCode::InvalidProducerIdMapping);
     }
@@ -108,8 +109,8 @@ fn plain(entry: &Entry, claim: Claim<'_>, outcome: Outcome) -> Result<Decision, 
     match entry.value.state {
         TxnState::PrepareCommit | TxnState::PrepareAbort => Err(ErrorCode::ConcurrentTransactions),
         TxnState::Ongoing | TxnState::PrepareEpochFence => Ok(Decision::End),
-        TxnState::CompleteCommit if outcome == Outcome::Commit => Ok(Decision::Ended),
-        TxnState::CompleteAbort if outcome == Outcome::Abort => Ok(Decision::Ended),
+        TxnState::CompleteCommit if outcome == TxnOutcome::Commit => Ok(Decision::Ended),
+        TxnState::CompleteAbort if outcome == TxnOutcome::Abort => Ok(Decision::Ended),
         TxnState::CompleteCommit | TxnState::CompleteAbort | TxnState::Empty | TxnState::Dead => {
             Err(ErrorCode::InvalidTxnState)
         }
@@ -125,7 +126,7 @@ fn plain(entry: &Entry, claim: Claim<'_>, outcome: Outcome) -> Result<Decision, 
 /// | Empty | fenced | ends | fenced | refused |
 /// | CompleteAbort | has ended | ends | refused | refused |
 /// | CompleteCommit | refused | ends | has ended | refused |
-fn bumping(entry: &Entry, claim: Claim<'_>, outcome: Outcome) -> Result<Decision, ErrorCode> {
+fn bumping(entry: &Entry, claim: Claim<'_>, outcome: TxnOutcome) -> Result<Decision, ErrorCode> {
     if entry.preparing().is_some() {
         return Err(ErrorCode::ConcurrentTransactions);
     }
@@ -138,15 +139,15 @@ fn bumping(entry: &Entry, claim: Claim<'_>, outcome: Outcome) -> Result<Decision
         return Err(ErrorCode::ProducerFenced);
     }
     let has_ended = match entry.value.state {
-        TxnState::CompleteCommit => Some(Outcome::Commit),
-        TxnState::CompleteAbort => Some(Outcome::Abort),
+        TxnState::CompleteCommit => Some(TxnOutcome::Commit),
+        TxnState::CompleteAbort => Some(TxnOutcome::Abort),
         TxnState::Ongoing | TxnState::PrepareEpochFence => return Ok(Decision::End),
         TxnState::Empty | TxnState::Dead | TxnState::PrepareCommit | TxnState::PrepareAbort => None,
     };
     match outcome {
         _ if is_again && has_ended == Some(outcome) => Ok(Decision::Ended),
-        Outcome::Abort if is_present => Ok(Decision::End),
-        Outcome::Abort | Outcome::Commit => Err(ErrorCode::InvalidTxnState),
+        TxnOutcome::Abort if is_present => Ok(Decision::End),
+        TxnOutcome::Abort | TxnOutcome::Commit => Err(ErrorCode::InvalidTxnState),
     }
 }
 

@@ -3,10 +3,10 @@
 //! A step is a function of what is known, never a change: it gives the next value, which is written and then applied like
 //! any record. After Apache Kafka 4.2's `TransactionMetadata`; who may take which step is the business of the requests.
 
-use super::Outcome;
 use super::markers::Markers;
 use crate::coordinator::records::txn::{TxnState, TxnValue};
 use hayate_net::error::ErrorCode;
+use hayate_storage::batch::control::TxnOutcome;
 use hayate_storage::batch::{Offset, ProducerId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,10 +72,10 @@ impl Entry {
     }
 
     /// The outcome that is being carried out: until it is, nothing else happens to the transactional id.
-    pub fn preparing(&self) -> Option<Outcome> {
+    pub fn preparing(&self) -> Option<TxnOutcome> {
         match self.value.state {
-            TxnState::PrepareCommit => Some(Outcome::Commit),
-            TxnState::PrepareAbort => Some(Outcome::Abort),
+            TxnState::PrepareCommit => Some(TxnOutcome::Commit),
+            TxnState::PrepareAbort => Some(TxnOutcome::Abort),
             TxnState::Empty
             | TxnState::Ongoing
             | TxnState::CompleteCommit
@@ -149,8 +149,8 @@ impl Entry {
 
     /// Its transaction is to end, by a protocol that bumps the epoch or not; `next` goes on as its producer, if it names one.
     /// One that has not begun is begun and ended.
-    pub fn prepared(&self, outcome: Outcome, client_version: i16, next: ProducerId, now_ms: i64) -> Step {
-        let value = self.step(outcome.prepare(), now_ms);
+    pub fn prepared(&self, outcome: TxnOutcome, client_version: i16, next: ProducerId, now_ms: i64) -> Step {
+        let value = self.step(TxnState::preparing(outcome), now_ms);
         let start_ms = if self.is_ongoing() { value.start_ms } else { now_ms };
         let (producer_epoch, last_epoch) = if client_version >= EPOCH_BUMPING {
             (value.producer_epoch.saturating_add(1), value.producer_epoch)
@@ -170,16 +170,16 @@ impl Entry {
         let present = self.value.producer_epoch;
         // Past the last there is none to bump to: the markers then carry the present one.
         if server_version >= EPOCH_BUMPING && present < i16::MAX {
-            return self.prepared(Outcome::Abort, server_version, ProducerId::NONE, now_ms);
+            return self.prepared(TxnOutcome::Abort, server_version, ProducerId::NONE, now_ms);
         }
-        let step = self.prepared(Outcome::Abort, 0, ProducerId::NONE, now_ms);
+        let step = self.prepared(TxnOutcome::Abort, 0, ProducerId::NONE, now_ms);
         let producer_epoch = present.saturating_add(1);
         Step { value: TxnValue { producer_epoch, ..step.value }, last_epoch: -1 }
     }
 
     /// Its markers are written.
-    pub fn completed(&self, outcome: Outcome, now_ms: i64) -> Step {
-        let value = self.step(outcome.complete(), now_ms);
+    pub fn completed(&self, outcome: TxnOutcome, now_ms: i64) -> Step {
+        let value = self.step(TxnState::complete(outcome), now_ms);
         let (producer_id, producer_epoch) = told(&value);
         let next_producer_id = ProducerId::NONE;
         let partitions = Partitions::new();

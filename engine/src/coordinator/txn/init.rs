@@ -4,9 +4,11 @@
 //! open is aborted first; the client is told to come again. After `TransactionCoordinator.handleInitProducerId`.
 
 use super::entry::{Entry, Step, is_exhausted};
-use super::{Moment, Outcome, Refusal, Transactions, TxnAnswer, TxnEffects};
+use super::{Moment, Refusal, Transactions, TxnAnswer, TxnEffects};
+use crate::metadata::features::TRANSACTION_VERSION;
 use hayate_net::error::ErrorCode;
 use hayate_storage::batch::ProducerId;
+use hayate_storage::batch::control::TxnOutcome;
 use kafka_protocol::messages::{self, InitProducerIdRequest, InitProducerIdResponse};
 
 /// The version from which on clients know `PRODUCER_FENCED`.
@@ -60,7 +62,7 @@ impl Transactions {
         if entry.is_ongoing() {
             let step = entry.fenced(server_version(moment), moment.wall_ms);
             self.counters.fenced += 1;
-            self.prepare(moment, id, Outcome::Abort, step, effects);
+            self.prepare(moment, id, TxnOutcome::Abort, step, effects);
             return Err(ErrorCode::ConcurrentTransactions.into());
         }
         let step = anew(entry, named, request.transaction_timeout_ms, fresh, moment.wall_ms)?;
@@ -92,7 +94,7 @@ impl Transactions {
 
 /// The level of the transaction protocol that the cluster has agreed on.
 pub(super) fn server_version(moment: &Moment) -> i16 {
-    moment.image.feature_level("transaction.version")
+    moment.image.feature_level(TRANSACTION_VERSION)
 }
 
 /// Whether a producer that names what it had may be the present one. Its epoch is looked at when it is to be bumped;

@@ -5,10 +5,12 @@
 //! needs none. After `TransactionMarkerChannelManager`.
 
 use super::add::is_there;
-use super::entry::{Entry, Partitions};
-use super::{Moment, Outcome, Transactions, TxnEffects};
+use super::entry::{EPOCH_BUMPING, Entry, Partitions};
+use super::{Moment, Transactions, TxnEffects};
 use hayate_rt::MonoTime;
+use hayate_storage::batch::control::TxnOutcome;
 use hayate_storage::batch::{Offset, ProducerId};
+use hayate_storage::producers::TransactionVersion;
 use std::time::Duration;
 
 /// Pause before markers that could not be written are ordered again: Kafka's `retry.backoff.ms` between brokers.
@@ -28,9 +30,9 @@ pub struct MarkerOrder {
     /// The epoch of the coordinator, which markers carry too.
     pub coordinator_epoch: i32,
     /// How it ends.
-    pub outcome: Outcome,
-    /// The transaction protocol that it ends by: from 2 on a partition's producer must be at a lower epoch.
-    pub transaction_version: i16,
+    pub outcome: TxnOutcome,
+    /// The transaction protocol that it ends by.
+    pub version: TransactionVersion,
     /// Where it ends.
     pub partitions: Partitions,
 }
@@ -174,7 +176,7 @@ impl Markers {
 fn order(
     id: &str,
     entry: &Entry,
-    outcome: Outcome,
+    outcome: TxnOutcome,
     coordinator_epoch: i32,
     partitions: Partitions,
 ) -> MarkerOrder {
@@ -185,7 +187,11 @@ fn order(
         producer_epoch: entry.value.producer_epoch,
         coordinator_epoch,
         outcome,
-        transaction_version: entry.value.client_transaction_version,
+        version: if entry.value.client_transaction_version >= EPOCH_BUMPING {
+            TransactionVersion::EpochBump
+        } else {
+            TransactionVersion::Classic
+        },
         partitions,
     }
 }

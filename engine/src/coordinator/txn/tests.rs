@@ -10,6 +10,7 @@ use super::*;
 use crate::metadata::image::{MetadataImage, Position, Replay};
 use crate::metadata::records::{FeatureLevelRecord, MetadataRecord, PartitionRecord, TopicRecord};
 use hayate_storage::batch::LeaderEpoch;
+use hayate_storage::producers::TransactionVersion;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{GroupId, ListTransactionsRequest, TopicName, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
@@ -146,26 +147,27 @@ impl Rig {
         effects.answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    fn ask_once(&mut self, request: &TxnRequest) -> TxnAnswer {
+    fn ask_once(&mut self, request: TxnRequest) -> TxnAnswer {
         self.tokens += 1;
         let token = Token(self.tokens);
+        let asked = format!("{request:?}");
         let mut answers =
             self.step(|machine, moment, effects| machine.handle(moment, token, request, effects));
-        assert_eq!(answers.len(), 1, "one answer to {request:?}");
+        assert_eq!(answers.len(), 1, "one answer to {asked}");
         answers.remove(0)
     }
 
     /// Asks; gives a fresh producer id when it is needed, and not before.
     fn ask(&mut self, make: impl Fn(Option<ProducerId>) -> TxnRequest) -> TxnAnswer {
         let written = self.log.len();
-        let answer = self.ask_once(&make(None));
+        let answer = self.ask_once(make(None));
         if answer != TxnAnswer::NeedsProducerId {
             return answer;
         }
         assert_eq!(self.log.len(), written, "nothing is done without the id");
         let fresh = ProducerId(self.fresh);
         self.fresh += 1;
-        self.ask_once(&make(Some(fresh)))
+        self.ask_once(make(Some(fresh)))
     }
 
     /// What is replayed is what is: but for the epoch before and the markers, which a load does not know.
@@ -288,7 +290,7 @@ impl Rig {
     }
 
     fn add(&mut self, version: i16, transaction: AddPartitionsToTxnTransaction) -> String {
-        let answer = self.ask_once(&TxnRequest::AddPartitions { version, transaction: transaction.clone() });
+        let answer = self.ask_once(TxnRequest::AddPartitions { version, transaction: transaction.clone() });
         let TxnAnswer::AddPartitions(result) = answer else { panic!("{answer:?}") };
         assert_eq!(result.transactional_id, transaction.transactional_id);
         let mut codes = Vec::new();
@@ -319,7 +321,7 @@ impl Rig {
             .with_producer_epoch(epoch)
             .with_group_id(GroupId(str_bytes("group")));
         let partition = partition.parse().expect("a partition");
-        let answer = self.ask_once(&TxnRequest::AddOffsets { version, request, partition });
+        let answer = self.ask_once(TxnRequest::AddOffsets { version, request, partition });
         let TxnAnswer::AddOffsets(response) = answer else { panic!("{answer:?}") };
         code_name(response.error_code)
     }
@@ -336,7 +338,7 @@ impl Rig {
     }
 
     fn show(&mut self, id: &str) -> String {
-        let answer = self.ask_once(&TxnRequest::Describe(id.to_owned()));
+        let answer = self.ask_once(TxnRequest::Describe(id.to_owned()));
         let TxnAnswer::Describe(described) = answer else { panic!("{answer:?}") };
         if described.error_code != 0 {
             return code_name(described.error_code);
@@ -359,7 +361,8 @@ impl Rig {
             assert_eq!(order.coordinator_epoch, 7);
             let outcome = format!("{:?}", order.outcome).to_lowercase();
             let mut text = format!("{outcome} {}:{}", order.producer_id.0, order.producer_epoch);
-            write!(text, " v{}", order.transaction_version).expect("a string");
+            let version = if order.version == TransactionVersion::EpochBump { 2 } else { 0 };
+            write!(text, " v{version}").expect("a string");
             for (topic, numbers) in &order.partitions {
                 numbers.iter().for_each(|number| write!(text, " {topic}-{number}").expect("a string"));
             }
@@ -384,7 +387,7 @@ impl Rig {
             Ok(read) => read,
             Err(code) => return code.name().to_owned(),
         };
-        let answer = self.ask_once(&TxnRequest::List(Arc::new(filter)));
+        let answer = self.ask_once(TxnRequest::List(Arc::new(filter)));
         let TxnAnswer::List(listed) = answer else { panic!("{answer:?}") };
         let listed = listed.iter().map(|listed| {
             let state = listed.transaction_state.as_str();

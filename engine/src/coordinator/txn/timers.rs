@@ -6,9 +6,10 @@
 
 use super::entry::Entry;
 use super::init::server_version;
-use super::{Moment, Outcome, Transactions, TxnEffects, TxnLimits, next_offset};
+use super::{Moment, Transactions, TxnEffects, TxnLimits, next_offset};
 use crate::coordinator::records::txn::{TxnRecord, TxnState};
 use hayate_rt::MonoTime;
+use hayate_storage::batch::control::TxnOutcome;
 use std::ops::Bound;
 
 /// At most so many transactions are aborted in one step.
@@ -38,14 +39,14 @@ impl Transactions {
         }
     }
 
-    /// When [`Transactions::on_time`] is due.
-    pub fn next_deadline(&self) -> Option<MonoTime> {
+    /// When there is something to do.
+    pub(super) fn deadline(&self) -> Option<MonoTime> {
         let retry = self.retries.first().map(|(at, _)| *at);
         [self.timers.abort_at, self.timers.expire_at, retry].into_iter().flatten().min()
     }
 
     /// Does what is due.
-    pub fn on_time(&mut self, moment: &Moment, effects: &mut TxnEffects) {
+    pub(super) fn do_due(&mut self, moment: &Moment, effects: &mut TxnEffects) {
         self.order_failed_markers(moment, effects);
         if self.timers.abort_at.is_some_and(|at| at <= moment.now) {
             self.timers.abort_at = None;
@@ -68,7 +69,7 @@ impl Transactions {
             let Some(entry) = self.entries.get(&id) else { continue };
             let step = entry.fenced(server_version(moment), moment.wall_ms);
             self.counters.timed_out += 1;
-            self.prepare(moment, &id, Outcome::Abort, step, effects);
+            self.prepare(moment, &id, TxnOutcome::Abort, step, effects);
         }
     }
 

@@ -2,12 +2,8 @@
 
 use crate::metadata::image::{ConfigKind, ConfigResource, MetadataImage, OpaqueSection};
 
-/// The topics that Kafka's coordinators keep their state in, and what that is.
-const COORDINATORS: [(&str, &str); 3] = [
-    ("__consumer_offsets", "the offsets and members of consumer groups"),
-    ("__transaction_state", "the transactions that are under way"),
-    ("__share_group_state", "the state of share groups"),
-];
+/// The topic that Kafka's share coordinators keep their state in.
+const SHARE_STATE: &str = "__share_group_state";
 /// A topic's setting that moves its older segments to another store.
 const TIERED: &str = "remote.storage.enable";
 
@@ -40,6 +36,7 @@ impl Survey {
         };
         let acls = of_kind(OpaqueSection::AccessControl, 18)
             .saturating_sub(of_kind(OpaqueSection::AccessControl, 19));
+        let share_state = image.topic(SHARE_STATE).map_or(0, |topic| topic.partitions.len());
         let mut left = vec![
             (acls, "access control entries: everybody may do everything".to_owned()),
             (kept(OpaqueSection::Quotas), "records of client quotas: nobody is throttled".to_owned()),
@@ -51,11 +48,11 @@ impl Survey {
             (settings(ConfigKind::Group), "settings of groups".to_owned()),
             (settings(ConfigKind::ClientMetrics), "settings of client metrics".to_owned()),
             (tiered(image), "topics with tiered storage: only their local segments can be read".to_owned()),
+            (
+                share_state,
+                format!("partitions of {SHARE_STATE}, with the state of share groups: kept as records"),
+            ),
         ];
-        left.extend(COORDINATORS.iter().map(|(topic, what)| {
-            let partitions = image.topic(topic).map_or(0, |topic| topic.partitions.len());
-            (partitions, format!("partitions of {topic}, with {what}: kept as records"))
-        }));
         left.retain(|(count, _)| *count > 0);
         Survey {
             topics: image.topic_count(),

@@ -128,7 +128,7 @@ impl Walk {
         let request = txn_commit_request(self.below(PRODUCERS) as i64, group, &specs);
         let before = self.world.log.len();
         self.world.step(|offsets, moment, limits, effects| {
-            offsets.txn_commit(moment, &request, Ok(()), limits, effects)
+            offsets.txn_commit(moment, &request, None, Ok(()), limits, effects)
         });
         assert_eq!(self.world.log.len(), before + specs.len());
     }

@@ -223,7 +223,7 @@ impl World {
         let verdict = words.verdict();
         let request = txn_commit_request(number(words.next()), words.next(), &words.specs());
         let answer = self.step(|offsets, moment, limits, effects| {
-            offsets.txn_commit(moment, &request, verdict, limits, effects)
+            offsets.txn_commit(moment, &request, None, verdict, limits, effects)
         });
         let topics = answer.topics.iter().flat_map(|topic| {
             topic

@@ -30,7 +30,7 @@ struct OpenProducer {
 #[derive(Debug, Default)]
 struct Shown {
     producers: BTreeMap<ProducerId, OpenProducer>,
-    ended: Vec<(Number, Outcome)>,
+    ended: Vec<(Number, TxnOutcome)>,
 }
 
 impl Shown {
@@ -50,7 +50,9 @@ impl Shown {
     fn mark(&mut self, order: &MarkerOrder) -> MarkerResult {
         let epoch = order.producer_epoch;
         let producer = self.producers.entry(order.producer_id).or_default();
-        let is_next = order.transaction_version >= 2 && epoch == producer.epoch && !producer.open.is_empty();
+        let is_next = order.version == TransactionVersion::EpochBump
+            && epoch == producer.epoch
+            && !producer.open.is_empty();
         if epoch < producer.epoch || is_next {
             return MarkerResult::Fenced;
         }
@@ -138,9 +140,9 @@ struct History {
     clients: Vec<Client>,
     numbers: Number,
     /// How a client was told that its transaction ended.
-    told: BTreeMap<Number, Outcome>,
+    told: BTreeMap<Number, TxnOutcome>,
     /// The decisions that were carried out, by where they stand.
-    decided: BTreeMap<Offset, (Outcome, Partitions)>,
+    decided: BTreeMap<Offset, (TxnOutcome, Partitions)>,
     met: Met,
 }
 
@@ -276,7 +278,7 @@ impl History {
         self.waiting.insert(token, sent.clone());
         let present = self.present(id);
         let before = self.rig.log.len();
-        self.step(|machine, moment, effects| machine.handle(moment, token, &request, effects));
+        self.step(|machine, moment, effects| machine.handle(moment, token, request, effects));
         let decided = self.rig.log[before..].iter().filter_map(|record| record.value.as_ref());
         if decided.into_iter().any(|value| value.state == TxnState::PrepareCommit) {
             let Ask::End { who, committed: true } = sent.ask else { panic!("{sent:?} commits") };
@@ -365,7 +367,7 @@ impl History {
                 client.wrote = false;
             }
             Ask::End { committed, .. } if code == 0 => {
-                let outcome = if *committed { Outcome::Commit } else { Outcome::Abort };
+                let outcome = if *committed { TxnOutcome::Commit } else { TxnOutcome::Abort };
                 self.told.insert(sent.number, outcome);
                 client.wrote = false;
                 self.met.renamed +=
@@ -526,7 +528,7 @@ impl History {
     fn check(&mut self) {
         assert_eq!(self.rig.machine.gauges().ongoing, 0, "every transaction ends");
         assert_eq!(self.rig.machine.gauges().preparing, 0, "every decision is carried out");
-        let mut outcomes: BTreeMap<Number, BTreeSet<Outcome>> = BTreeMap::new();
+        let mut outcomes: BTreeMap<Number, BTreeSet<TxnOutcome>> = BTreeMap::new();
         for shown in self.shown.values() {
             let open = shown.producers.values().filter(|producer| !producer.open.is_empty()).count();
             self.met.torn += open as u64;
