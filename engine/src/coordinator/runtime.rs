@@ -25,8 +25,8 @@ const RELOAD_PAUSE: Duration = Duration::from_millis(500);
 /// A coordinator in its cell.
 type Shared<M> = Rc<RefCell<Hosted<M>>>;
 
-/// Who carries out an order of the coordinator of a partition.
-type Orderly<M> = Box<dyn Fn(&Rc<Runtime<M>>, i32, <M as Machine>::Order)>;
+/// Carries out what the coordinator of that partition lets others do.
+type CarryOut<M> = Box<dyn Fn(&Rc<Runtime<M>>, i32, <M as Machine>::Order)>;
 
 /// The coordinators of one kind on one shard, by the number of their partition.
 pub struct Runtime<M: Machine + 'static> {
@@ -36,7 +36,7 @@ pub struct Runtime<M: Machine + 'static> {
     topic: &'static str,
     make: Box<dyn Fn(i32) -> M>,
     /// Who carries out orders.
-    order: Orderly<M>,
+    order: CarryOut<M>,
     hosted: RefCell<BTreeMap<i32, Shared<M>>>,
     /// The deadline that the timer waits for.
     armed: Cell<Option<MonoTime>>,

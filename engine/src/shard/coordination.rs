@@ -40,10 +40,10 @@ pub struct Coordination {
     callers: CoordinatorCallers,
     /// Those of groups.
     pub groups: Rc<Runtime<Groups>>,
-    /// Those of transactions.
-    pub transactions: Rc<Runtime<Transactions>>,
     /// How far the walk has come that shows groups.
     pub tour: RefCell<Tour>,
+    /// Those of transactions.
+    pub transactions: Rc<Runtime<Transactions>>,
     /// The topics of the last view.
     followed: RefCell<Arc<MetadataImage>>,
 }

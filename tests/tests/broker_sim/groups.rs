@@ -3,7 +3,8 @@
 
 use super::{check, check_with};
 use bytes::Bytes;
-use hayate_engine::broker::BrokerOptions;
+use hayate_engine::broker::{BrokerOptions, RunningShard};
+use hayate_engine::metrics::sample;
 use hayate_net::error::ErrorCode;
 use hayate_rt::{Queue, Rt, Task};
 use hayate_tests::broker_sim::{Bench, CLIENT, Client, checked, name};
@@ -260,5 +261,51 @@ fn a_member_that_waits_for_others_is_told_when_the_broker_stops() {
         rt.sleep(Duration::from_millis(500)).await;
         bench.stop(running).await;
         assert_eq!(checked(waiting.await.1.error_code), Err(ErrorCode::NotCoordinator));
+    });
+}
+
+/// A group's members and its lag of partition 0 of `t`, as the metrics have them.
+fn shown(running: &[RunningShard], id: &str) -> Option<(&'static str, usize, Option<i64>)> {
+    // Twice, for a shard may tell where partitions end before another tells whose offsets are of interest.
+    for shard in running.iter().chain(running) {
+        sample(&shard.shard, &shard.store, &shard.shard.metrics);
+    }
+    let mut found = None;
+    running[0].shard.metrics.groups.series.each(|group, figures, end| {
+        if group == id {
+            let committed = figures.committed.get("t").and_then(|partitions| partitions.get(&0));
+            let lag = committed.and_then(|offset| Some(end("t", 0)? - offset));
+            found = Some((figures.state, figures.members.len(), lag));
+        }
+    });
+    found
+}
+
+#[test]
+fn a_group_and_its_lag_are_shown_until_it_is_deleted_and_again_after_a_restart() {
+    check_with(3, few, |bench| async move {
+        let running = bench.start().await;
+        let rt = Rt::sim(bench.sim.node(CLIENT));
+        let mut client = bench.client().await;
+        let topic = client.create_topic("t", 2).await;
+        client.produce(&topic, 0, &["a", "b", "c"]).await.unwrap();
+        find_coordinator(&mut client, "a").await;
+        for (id, offset) in [("a", 1), ("b", 3)] {
+            assert_eq!(commit(&mut client, &commit_request(id, "", -1, offset)).await, Ok(()));
+        }
+        let (_member, joined) = joining(&bench, &rt, "b").await;
+        assert_eq!(checked(joined.error_code), Ok(()));
+        assert_eq!(shown(&running, "a"), Some(("Empty", 0, Some(2))));
+        assert_eq!(shown(&running, "b"), Some(("CompletingRebalance", 1, Some(0))));
+        client.produce(&topic, 0, &["d"]).await.unwrap();
+        assert_eq!(shown(&running, "a"), Some(("Empty", 0, Some(3))));
+        let deletion = DeleteGroupsRequest::default().with_groups_names(vec![group("a")]);
+        assert_eq!(checked(client.ask(2, &deletion).await.results[0].error_code), Ok(()));
+        assert_eq!(shown(&running, "a"), None);
+        bench.stop(running).await;
+        let running = bench.start().await;
+        rt.sleep(Duration::from_secs(1)).await;
+        assert_eq!(shown(&running, "b").map(|(_, _, lag)| lag), Some(Some(1)));
+        bench.stop(running).await;
     });
 }
