@@ -89,7 +89,11 @@ public final class Transactions {
     private void copy() throws Exception {
         Map<Integer, Integer> committed = new TreeMap<>();
         AtomicBoolean done = new AtomicBoolean();
-        ExecutorService thread = Executors.newSingleThreadExecutor();
+        ExecutorService thread = Executors.newSingleThreadExecutor(task -> {
+            Thread reader = new Thread(task);
+            reader.setDaemon(true);
+            return reader;
+        });
         Future<?> reading = thread.submit(() -> read(done));
         int number = 0, aborted = 0;
         try (Producer<String, String> producer = producer("copier-" + run, 60_000);
