@@ -229,7 +229,12 @@ impl Producer {
                 .with_producer_id(kafka_id(self.who.0))
                 .with_producer_epoch(self.who.1)
                 .with_group_id(GroupId(text(self.group)));
-            checked(self.ask(3, &request).await?.error_code)?;
+            while let Err(code) = checked(self.ask(3, &request).await?.error_code) {
+                if !passes(code) {
+                    return Err(code);
+                }
+                self.pause().await;
+            }
         }
         let request = self.offset_commit(topic, offset);
         let version = if self.protocol == Protocol::Second { 5 } else { 3 };
