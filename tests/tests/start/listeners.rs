@@ -17,7 +17,7 @@ fn the_file_that_kafka_ships_starts_a_broker() {
     let log = broker.log();
     for expected in [
         "num.io.threads",
-        "transaction.state.log.min.isr",
+        "share.coordinator.state.topic.min.isr",
         "the controller's listener CONTROLLER://:0 is not opened",
         "advertised=localhost:",
     ] {
