@@ -16,7 +16,9 @@ trap 'hayate_kill "$work/hayate" 2>/dev/null || true; kafka_broker_kill "$work/k
 # Hayate has no eligible leader replicas: with them off, Kafka's defaults are the same.
 export KAFKA_FORMAT="--feature eligible.leader.replicas.version=0" KAFKA_TOOL_TIER=1
 # The script's records are old: neither broker may delete them while it is played.
+# Internal topics for one broker, as Kafka needs them said.
+internal=(offsets.topic.replication.factor=1 transaction.state.log.replication.factor=1 transaction.state.log.min.isr=1)
 kafka=$(kafka_broker_start "$work/kafka" log.retention.ms=-1)
-hayate=$(hayate_start "$work/hayate" log.retention.ms=-1 process.roles=broker,controller controller.listener.names=CONTROLLER \
+hayate=$(hayate_start "$work/hayate" log.retention.ms=-1 "${internal[@]}" process.roles=broker,controller controller.listener.names=CONTROLLER \
   inter.broker.listener.name=PLAINTEXT listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT)
 PYTHONDONTWRITEBYTECODE=1 python3 tests/oracle/oracle.py --jar "$KAFKA_LIBS/kafka-clients-$KAFKA_VERSION.jar" --kafka "$kafka" --hayate "$hayate"

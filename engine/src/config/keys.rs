@@ -66,6 +66,10 @@ impl Key {
             ConfigType::Boolean if !is_boolean(value) => {
                 Err("Expected value to be either true or false".to_owned())
             }
+            ConfigType::Short => match value.parse::<i16>() {
+                Ok(number) => Ok(Some(number.into())),
+                Err(_) => Err("Not a number of type SHORT".to_owned()),
+            },
             ConfigType::Int => match value.parse::<i32>() {
                 Ok(number) => Ok(Some(number.into())),
                 Err(_) => Err("Not a number of type INT".to_owned()),
@@ -283,7 +287,7 @@ keys! {
         "How long the offsets of a group that has no members are kept, and those of a topic that a group reads no longer.";
     "offsets.topic.num.partitions" Int Some("50"), AtLeast(1),
         "Partitions of __consumer_offsets when it is created.";
-    "offsets.topic.replication.factor" Int Some("3"), Between(1, i16::MAX as i64),
+    "offsets.topic.replication.factor" Short Some("3"), AtLeast(1),
         "Replicas of __consumer_offsets when it is created. If not set, there are no more than brokers serve; Kafka would not create it.";
     "offsets.topic.segment.bytes" Int Some("104857600"), AtLeast(1 << 20),
         "Size at which a segment of __consumer_offsets rolls.";
@@ -332,7 +336,7 @@ keys! {
         "min.insync.replicas of __transaction_state when it is created. If not set, no more than its replicas.";
     "transaction.state.log.num.partitions" Int Some("50"), AtLeast(1),
         "Partitions of __transaction_state when it is created.";
-    "transaction.state.log.replication.factor" Int Some("3"), Between(1, i16::MAX as i64),
+    "transaction.state.log.replication.factor" Short Some("3"), AtLeast(1),
         "Replicas of __transaction_state when it is created. If not set, there are no more than brokers serve; Kafka would not create it.";
     "transaction.state.log.segment.bytes" Int Some("104857600"), AtLeast(1 << 20),
         "Size at which a segment of __transaction_state rolls.";

@@ -22,6 +22,8 @@ pub enum ConfigType {
     Text = 2,
     /// 32 bits.
     Int = 3,
+    /// 16 bits.
+    Short = 4,
     /// 64 bits.
     Long = 5,
     /// A decimal fraction.

@@ -212,7 +212,12 @@ pub fn render(config: &ClientMetricsConfig, configs: Option<&ConfigMap>) -> Stri
     let value = configs.and_then(|configs| configs.get(config.name)).map_or(config.default, String::as_str);
     match config.kind {
         ConfigType::List => list_words(value).join(","),
-        ConfigType::Boolean | ConfigType::Text | ConfigType::Int | ConfigType::Long | ConfigType::Double => {
+        ConfigType::Boolean
+        | ConfigType::Text
+        | ConfigType::Short
+        | ConfigType::Int
+        | ConfigType::Long
+        | ConfigType::Double => {
             value.trim().to_owned()
         }
     }

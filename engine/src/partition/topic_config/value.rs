@@ -132,7 +132,7 @@ pub(super) fn as_parsed(kind: ConfigType, value: &str) -> String {
     match kind {
         ConfigType::Boolean => value.to_ascii_lowercase(),
         ConfigType::Double => double(value).map_or_else(|| value.to_owned(), double_text),
-        ConfigType::Int | ConfigType::Long => {
+        ConfigType::Short | ConfigType::Int | ConfigType::Long => {
             value.parse::<i64>().map_or_else(|_| value.to_owned(), |number| number.to_string())
         }
         ConfigType::List => value.split(',').map(str::trim).collect::<Vec<_>>().join(","),
