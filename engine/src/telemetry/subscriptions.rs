@@ -217,9 +217,7 @@ pub fn render(config: &ClientMetricsConfig, configs: Option<&ConfigMap>) -> Stri
         | ConfigType::Short
         | ConfigType::Int
         | ConfigType::Long
-        | ConfigType::Double => {
-            value.trim().to_owned()
-        }
+        | ConfigType::Double => value.trim().to_owned(),
     }
 }
 
