@@ -237,8 +237,8 @@ apis! {
     FETCH 4..=18 ReadTopic x 16;
     LIST_OFFSETS 1..=10 DescribeTopic x 64;
     METADATA 0..=13 DescribeTopic x 40;
-    OFFSET_COMMIT 2..=9 ReadGroup x 64;
-    OFFSET_FETCH 1..=9 DescribeGroup x 64;
+    OFFSET_COMMIT 2..=10 ReadGroup x 64;
+    OFFSET_FETCH 1..=10 DescribeGroup x 64;
     FIND_COORDINATOR 0..=6 DescribeGroup x 64;
     JOIN_GROUP 0..=9 ReadGroup x 32;
     HEARTBEAT 0..=4 ReadGroup x 4;
@@ -381,9 +381,17 @@ impl RequestContext {
         codec::decode_body(self.head.api_key, self.head.api_version, body, decoded_bytes_max)
     }
 
+    /// Bytes of heap that the decoded form of a body may take.
+    fn decoded_bytes_max(&self, body: &Bytes) -> u64 {
+        self.spec.decoded_bytes_max(body.len())
+    }
+
     fn answer<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Answer, WireError> {
         self.panic_if(Mutant::PanicInAnswer);
-        let frame = codec::encode_response(self.head.correlation_id, self.head.api_version, response)?;
+        self.send(codec::encode_response(self.head.correlation_id, self.head.api_version, response)?)
+    }
+
+    fn send(&self, frame: Bytes) -> Result<Answer, WireError> {
         Ok(Answer::Frame(VecDeque::from([frame])))
     }
 }

@@ -1,8 +1,11 @@
-//! A walk through the groups that a shard coordinates: a part each second, so that no second is long, however many there are.
+//! A walk through the groups that a shard coordinates: a part each second, so that no second is long, however many there are. And
+//! what is counted of groups and transactions.
 
 use super::groups::{GroupCells, Passage};
+use super::transactions::TxnCells;
 use crate::coordinator::group::Groups;
 use crate::coordinator::topics::OFFSETS_TOPIC;
+use crate::coordinator::txn::TxnGauges;
 use crate::shard::Shard;
 use std::collections::BTreeMap;
 
@@ -40,6 +43,19 @@ pub(super) fn sample_groups(shard: &Shard, cells: &GroupCells) {
         (at.topic.as_str(), at.partition, partition.high_watermark().0)
     });
     cells.series.publish_ends(ends);
+}
+
+/// Publishes what is counted of the transactions of `shard`.
+pub(super) fn sample_transactions(shard: &Shard, cells: &TxnCells) {
+    let mut all = TxnGauges::default();
+    shard.coordination.transactions.each_mut(|_, machine| {
+        cells.count(&machine.take_counters());
+        let gauges = machine.gauges();
+        all.ids += gauges.ids;
+        all.ongoing += gauges.ongoing;
+        all.preparing += gauges.preparing;
+    });
+    cells.publish(all);
 }
 
 fn go_on(shard: &Shard, cells: &GroupCells) {
