@@ -18,9 +18,8 @@ class Member(ConsumerRebalanceListener):
     def __init__(self, bootstrap, words):
         self.topic = words["topic"]
         self.journal = Journal()
-        # Callbacks come from another task than the one that consumes.
-        self.turn = asyncio.Lock()
-        self.owned = set()
+        # Callbacks come from another task than the one that consumes. Not to be held over `getmany`, which waits for them.
+        self.committing = asyncio.Lock()
         self.consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap, group_id=words["group"], group_instance_id=words.get("instance"), enable_auto_commit=False,
             auto_offset_reset="earliest", check_crcs=True, fetch_max_wait_ms=100, retry_backoff_ms=100,
@@ -32,9 +31,9 @@ class Member(ConsumerRebalanceListener):
         await self.consumer.start()
         try:
             while not self.journal.told.is_set():
-                async with self.turn:
-                    await self.turn_over()
-                await asyncio.sleep(0.01)
+                await self.turn()
+            async with self.committing:
+                await self.commit()
             await self.consumer.stop()
         except Exception as e:
             self.journal.say("failed", *repr(e).split())
@@ -42,15 +41,16 @@ class Member(ConsumerRebalanceListener):
         self.journal.say("closed")
         return "ok"
 
-    async def turn_over(self):
+    async def turn(self):
         for at, records in (await self.consumer.getmany(timeout_ms=50)).items():
             for record in records:
                 self.journal.consumed(at.partition, record.offset)
         if self.journal.may_commit():
-            await self.commit()
+            async with self.committing:
+                await self.commit()
 
     async def on_partitions_revoked(self, revoked):
-        async with self.turn:
+        async with self.committing:
             await self.commit()
             self.journal.gone("revoked", {at.partition for at in revoked})
 

@@ -47,7 +47,6 @@ async function member(kafka, rest, lines) {
   });
   let owned = new Set();
   let due = new Map();
-  let committed = Date.now();
   let told = false;
   const gone = (how) => {
     if (owned.size) say(how, numbers(owned));
@@ -55,14 +54,14 @@ async function member(kafka, rest, lines) {
     due = new Map();
   };
   const commit = async (offsets) => {
+    if (!offsets.size) return;
     const said = [...offsets].map(([partition, offset]) => `${partition}:${offset}`).join(",");
-    committed = Date.now();
     say("commit", said);
     try {
       await consumer.commitOffsets([...offsets].map(([partition, offset]) => ({ topic: words.topic, partition, offset: String(offset) })));
     } catch (e) {
       say("uncommitted", e);
-      throw e;
+      return;
     }
     say("committed", said);
     for (const [partition, offset] of offsets) if (due.get(partition) === offset) due.delete(partition);
@@ -78,19 +77,20 @@ async function member(kafka, rest, lines) {
   await consumer.subscribe({ topic: words.topic, fromBeginning: true });
   await consumer.run({
     autoCommit: false,
-    eachBatch: async ({ batch, resolveOffset, heartbeat, isRunning, isStale }) => {
+    eachBatch: async ({ batch, resolveOffset, isRunning, isStale }) => {
       if (told || !isRunning() || isStale() || !batch.messages.length) return;
       const last = Number(batch.messages.at(-1).offset);
       say("consumed", `${batch.partition}:${batch.firstOffset()}-${last}`);
       resolveOffset(String(last));
       due.set(batch.partition, last + 1);
-      await heartbeat();
-      if (Date.now() - committed >= COMMIT_MS) await commit(new Map(due));
     },
   });
-  await lines.next();
-  told = true;
-  if (due.size) await commit(new Map(due)).catch(() => {});
+  lines.next().then(() => { told = true; });
+  while (!told) {
+    await new Promise((resume) => setTimeout(resume, COMMIT_MS));
+    await commit(new Map(due));
+  }
+  await commit(new Map(due));
   await consumer.stop();
   gone("revoked");
   await consumer.disconnect();
