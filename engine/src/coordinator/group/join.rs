@@ -13,7 +13,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 /// From this version on a member first asks for its id, then joins with it.
-const KNOWN_MEMBER_ID_VERSION: i16 = 4;
+pub(super) const KNOWN_MEMBER_ID_VERSION: i16 = 4;
 /// From this version on a leader can be told not to assign.
 const SKIP_ASSIGNMENT_VERSION: i16 = 9;
 /// The longest client or instance id that goes into a member id: with a UUID it fits strings of the wire (32,767).
