@@ -160,6 +160,27 @@ keys! {
         "Whether topics may be deleted.";
     "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
         "The most bytes of records that one fetch gets, whatever it asks for.";
+    "group.consumer.assignors" List Some("uniform,range"), Any,
+        "The assignors that members of consumer groups may ask for, uniform and range; groups whose members ask for none get the first.";
+    "group.consumer.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "How often members of consumer groups are to be heard, where the group itself says nothing.";
+    "group.consumer.max.heartbeat.interval.ms" Int Some("15000"), AtLeast(1),
+        "The longest heartbeat interval that a consumer group may be set to.";
+    "group.consumer.max.session.timeout.ms" Int Some("60000"), AtLeast(1),
+        "The longest session timeout that a consumer group may be set to.";
+    "group.consumer.max.size" Int Some("2147483647"), AtLeast(1),
+        "The most members of a consumer group.";
+    "group.consumer.migration.policy" Text Some("bidirectional"), Any,
+        "Which groups change their kind while they have members, as these change their protocol: disabled, downgrade, upgrade, or \
+         bidirectional.";
+    "group.consumer.min.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "The shortest heartbeat interval that a consumer group may be set to.";
+    "group.consumer.min.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "The shortest session timeout that a consumer group may be set to.";
+    "group.consumer.regex.refresh.interval.ms" Int Some("600000"), AtLeast(10_000),
+        "How often the topics are looked for at the least that the expressions of consumer groups match.";
+    "group.consumer.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "How long members of consumer groups may be silent, where the group itself says nothing.";
     "group.initial.rebalance.delay.ms" Int Some("3000"), Any,
         "How long the first rebalance of an empty group waits for further members.";
     "group.max.session.timeout.ms" Int Some("1800000"), Any,

@@ -6,10 +6,12 @@
 
 mod admin;
 mod classic;
+pub mod configs;
 mod figures;
 mod join;
 mod leave;
 mod member;
+mod modern;
 mod offsets;
 mod rebalance;
 mod step;
@@ -20,6 +22,7 @@ mod tests;
 mod timers;
 
 pub use figures::{GroupCounts, GroupFigures, MemberFigures};
+pub use modern::{Assignors, ConsumerGroupConfig, MigrationPolicy};
 pub use step::{ClientInfo, GroupConfig, Rebalances};
 
 use super::offsets::Offsets;
@@ -32,16 +35,18 @@ use hayate_storage::batch::ProducerId;
 use hayate_storage::mutants::{Mutant, is_active};
 use join::Join;
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::consumer_group_describe_response::DescribedGroup as DescribedConsumerGroup;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use kafka_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
+    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
+use modern::{Beat, ConsumerGroup, TopicWatch};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use step::{Step, Waiting, sync_answer, text};
@@ -80,6 +85,22 @@ pub enum GroupRequest {
         request: LeaveGroupRequest,
         /// Its version.
         version: i16,
+    },
+    /// To be a member of a consumer group, and to be taken for alive; or to leave it.
+    ConsumerHeartbeat {
+        /// As it came.
+        request: ConsumerGroupHeartbeatRequest,
+        /// Its version.
+        version: i16,
+        /// Whose it is.
+        client: ClientInfo,
+        /// Drawn for the id of a member that has none.
+        fresh_id: Uuid,
+    },
+    /// How consumer groups are.
+    ConsumerDescribe {
+        /// Their ids.
+        groups: Vec<String>,
     },
     /// Which groups there are.
     List {
@@ -139,6 +160,10 @@ pub enum GroupAnswer {
     Heartbeat(HeartbeatResponse),
     /// Who has left.
     Leave(LeaveGroupResponse),
+    /// What the member is to have.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// The groups, in the order of the request.
+    ConsumerDescribe(Vec<DescribedConsumerGroup>),
     /// The groups.
     List(ListGroupsResponse),
     /// The groups, in the order of the request.
@@ -160,6 +185,8 @@ pub enum GroupAnswer {
 enum Group {
     /// Whose members assign among themselves.
     Classic(ClassicGroup),
+    /// For which the coordinator assigns.
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -170,6 +197,7 @@ pub struct Groups {
     timers: Timers,
     offsets: Offsets,
     rebalances: Rebalances,
+    topics: TopicWatch,
     /// When expired offsets are looked for next.
     next_expiry: Option<MonoTime>,
 }
@@ -183,6 +211,7 @@ impl Groups {
             timers: Timers::default(),
             offsets: Offsets::default(),
             rebalances: Rebalances::default(),
+            topics: TopicWatch::default(),
             next_expiry: None,
         }
     }
@@ -196,6 +225,7 @@ impl Groups {
     pub fn states(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.groups.values().map(|group| match group {
             Group::Classic(group) => ("classic", group.state.name()),
+            Group::Consumer(group) => ("consumer", group.state().name()),
         })
     }
 
@@ -209,6 +239,7 @@ impl Groups {
         let Groups { config, groups, timers, rebalances, .. } = self;
         match groups.get_mut(id)? {
             Group::Classic(group) => Some((group, Step { moment, config, timers, rebalances, effects })),
+            Group::Consumer(_) => None,
         }
     }
 
@@ -228,13 +259,22 @@ impl Groups {
             Some(ResponseError::InvalidGroupId)
         } else if !(self.config.session_min_ms..=self.config.session_max_ms).contains(&session) {
             Some(ResponseError::InvalidSessionTimeout)
-        } else if !member.is_empty() && !self.groups.contains_key(id.as_str()) {
-            Some(ResponseError::UnknownMemberId)
         } else {
             None
         };
         if let Some(error) = refusal {
             return step::refuse_join(effects, join.waiting, &member, error);
+        }
+        match self.consumer(&id) {
+            Some(group) if !group.members.is_empty() => return self.join_consumer(moment, &join, effects),
+            // An empty one becomes a classic group, if somebody begins it.
+            is_empty
+                if !member.is_empty() && (is_empty.is_some() || !self.groups.contains_key(id.as_str())) =>
+            {
+                return step::refuse_join(effects, join.waiting, &member, ResponseError::UnknownMemberId);
+            }
+            Some(_) => self.forget(&id, effects),
+            None => {}
         }
         let is_new = !self.groups.contains_key(id.as_str());
         self.ensure_simple(&id, Some(moment.wall_ms));
@@ -246,25 +286,60 @@ impl Groups {
     }
 
     fn ring(&mut self, moment: &Moment, id: &str, alarm: Alarm, effects: &mut EffectsOf<Groups>) {
-        let Some((group, mut step)) = self.classic(id, moment, effects) else { return };
+        let Some((group, mut step)) = self.classic(id, moment, effects) else {
+            return self.ring_consumer(moment, id, alarm, effects);
+        };
         match alarm {
             Alarm::Session(member) => group.session_due(&member, &mut step),
             Alarm::Join => group.join_due(&mut step),
             Alarm::Sync => group.sync_due(&mut step),
+            Alarm::Rebalance(..) | Alarm::MemberJoin(_) | Alarm::MemberSync(_) | Alarm::Expressions => {}
+        }
+    }
+
+    /// Takes in a record of a group, at a load or as it is written. Those of offsets are the offsets' own.
+    fn apply_group_record(&mut self, record: &GroupRecord) {
+        if let GroupRecord::GroupMetadata(id, value) = record {
+            return self.apply_group(id, value.as_ref());
+        }
+        // Kinds of groups that are not built yet, and of newer brokers, are passed over.
+        let Some((id, makes)) = modern::id_of(record) else { return };
+        if makes && self.consumer(id).is_none() {
+            // A group that was known by its offsets alone becomes what its records say.
+            self.drop_group(id);
+            let group = ConsumerGroup::empty(id);
+            self.groups.insert(group.id.clone(), Group::Consumer(Box::new(group)));
+        }
+        let Some((group, timers)) = self.consumer_and_timers(id) else { return };
+        if !group.apply(record, timers) {
+            self.drop_group(id);
+        }
+    }
+
+    /// Forgets a group, and its alarms.
+    fn drop_group(&mut self, id: &str) {
+        match self.groups.remove(id) {
+            Some(Group::Classic(mut group)) => group.cancel_timers(&mut self.timers),
+            Some(Group::Consumer(mut group)) => group.cancel_timers(&mut self.timers),
+            None => {}
         }
     }
 
     fn apply_group(&mut self, id: &str, value: Option<&super::records::GroupMetadataValue>) {
         match value {
             Some(value) => {
+                if self.consumer(id).is_some() {
+                    self.drop_group(id);
+                }
                 self.ensure_simple(id, None);
                 if let Some(Group::Classic(group)) = self.groups.get_mut(id) {
                     group.apply(value, &mut self.timers);
                 }
             }
             None => {
-                if let Some(Group::Classic(mut group)) = self.groups.remove(id) {
-                    group.cancel_timers(&mut self.timers);
+                // One of another kind has come after the group that the record is of.
+                if self.consumer(id).is_none() {
+                    self.drop_group(id);
                 }
             }
         }
@@ -293,9 +368,7 @@ impl Machine for Groups {
                     self.ensure_simple(&key.group, None);
                 }
             }
-            GroupRecord::GroupMetadata(id, value) => self.apply_group(&id, value.as_ref()),
-            // Kinds of groups that are not built yet, and of newer brokers.
-            _ => {}
+            record => self.apply_group_record(&record),
         }
         Ok(())
     }
@@ -308,8 +381,9 @@ impl Machine for Groups {
     fn loaded(&mut self, moment: &Moment, effects: &mut EffectsOf<Groups>) {
         let ids: Vec<Rc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
-            if let Some((group, mut step)) = self.classic(&id, moment, effects) {
-                group.loaded(&mut step);
+            match self.classic(&id, moment, effects) {
+                Some((group, mut step)) => group.loaded(&mut step),
+                None => self.consumer_loaded(moment, &id),
             }
         }
         self.next_expiry = Some(moment.now + self.config.expiry_check);
@@ -331,13 +405,13 @@ impl Machine for Groups {
                 let waiting = Waiting { token, version };
                 match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.sync(&request, waiting, &mut step),
-                    None => step::refuse_sync(effects, waiting, ResponseError::UnknownMemberId),
+                    None => self.sync_consumer(moment, &request, waiting, effects),
                 }
             }
             GroupRequest::Heartbeat { request } => {
                 let outcome = match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.heartbeat(&request, &mut step),
-                    None => Err(ResponseError::UnknownMemberId),
+                    None => self.heartbeat_consumer(moment, &request),
                 };
                 let code = outcome.err().map_or(0, |error| error.code());
                 effects.answer(
@@ -348,9 +422,16 @@ impl Machine for Groups {
             GroupRequest::Leave { request, version } => {
                 let response = match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.leave(&request, version, &mut step),
-                    None => leave::no_group(&request, version),
+                    None => self.leave_consumer_classic(moment, &request, version, effects),
                 };
                 effects.answer(token, GroupAnswer::Leave(response));
+            }
+            GroupRequest::ConsumerHeartbeat { request, version, client, fresh_id } => {
+                self.beat(moment, token, &Beat { request, version, client, fresh_id }, effects);
+            }
+            GroupRequest::ConsumerDescribe { groups } => {
+                let described = groups.iter().map(|id| self.describe_consumer(id, &moment.image)).collect();
+                effects.answer(token, GroupAnswer::ConsumerDescribe(described));
             }
             GroupRequest::List { request } => effects.answer(token, GroupAnswer::List(self.list(&request))),
             GroupRequest::Describe { groups, version } => {
