@@ -248,6 +248,7 @@ impl Groups {
     fn ring(&mut self, moment: &Moment, id: &str, alarm: Alarm, effects: &mut EffectsOf<Groups>) {
         let Some((group, mut step)) = self.classic(id, moment, effects) else { return };
         match alarm {
+            Alarm::Session(_) if is_active(Mutant::MemberKept) => {}
             Alarm::Session(member) => group.session_due(&member, &mut step),
             Alarm::Join => group.join_due(&mut step),
             Alarm::Sync => group.sync_due(&mut step),
