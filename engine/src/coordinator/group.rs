@@ -12,6 +12,7 @@ mod leave;
 mod member;
 mod offsets;
 mod rebalance;
+mod share;
 mod step;
 mod subscription;
 mod sync;
@@ -20,6 +21,7 @@ mod tests;
 mod timers;
 
 pub use figures::{GroupCounts, GroupFigures, MemberFigures};
+pub use share::{GroupOrder, StateOf};
 pub use step::{ClientInfo, GroupConfig, Rebalances};
 
 use super::offsets::Offsets;
@@ -36,12 +38,16 @@ use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
+use kafka_protocol::messages::share_group_describe_response;
 use kafka_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, DeleteShareGroupOffsetsRequest,
+    DeleteShareGroupOffsetsResponse, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse, SyncGroupRequest, SyncGroupResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
+use share::ShareGroup;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use step::{Step, Waiting, sync_answer, text};
@@ -126,6 +132,33 @@ pub enum GroupRequest {
         /// With topics that exist.
         request: OffsetDeleteRequest,
     },
+    /// To be a member of a share group.
+    ShareHeartbeat {
+        /// As it came.
+        request: ShareGroupHeartbeatRequest,
+        /// Whose it is.
+        client: ClientInfo,
+    },
+    /// How share groups are.
+    ShareDescribe {
+        /// Their ids.
+        groups: Vec<String>,
+    },
+    /// Of which partitions a share group has state.
+    SharePartitions {
+        /// Its id.
+        group: String,
+    },
+    /// To set where a share group is.
+    AlterShareOffsets {
+        /// As it came.
+        request: AlterShareGroupOffsetsRequest,
+    },
+    /// To delete where a share group is.
+    DeleteShareOffsets {
+        /// As it came.
+        request: DeleteShareGroupOffsetsRequest,
+    },
 }
 
 /// The answer to a [`GroupRequest`], of the same name.
@@ -153,6 +186,16 @@ pub enum GroupAnswer {
     OffsetFetch(OffsetFetchResponseGroup),
     /// What became of each.
     OffsetDelete(OffsetDeleteResponse),
+    /// Its epoch and its assignment.
+    ShareHeartbeat(ShareGroupHeartbeatResponse),
+    /// The groups, in the order of the request.
+    ShareDescribe(Vec<share_group_describe_response::DescribedGroup>),
+    /// The partitions, by topic.
+    SharePartitions(Result<BTreeMap<Uuid, (String, Vec<i32>)>, ResponseError>),
+    /// What became of each.
+    AlterShareOffsets(AlterShareGroupOffsetsResponse),
+    /// What became of each.
+    DeleteShareOffsets(DeleteShareGroupOffsetsResponse),
 }
 
 /// A group, of one of the kinds.
@@ -160,6 +203,8 @@ pub enum GroupAnswer {
 enum Group {
     /// Whose members assign among themselves.
     Classic(ClassicGroup),
+    /// Whose members share partitions.
+    Share(ShareGroup),
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -172,6 +217,8 @@ pub struct Groups {
     rebalances: Rebalances,
     /// When expired offsets are looked for next.
     next_expiry: Option<MonoTime>,
+    /// The orders that are being carried out, by their numbers.
+    pending: BTreeMap<i64, (Rc<str>, share::Pending)>,
 }
 
 impl Groups {
@@ -184,6 +231,7 @@ impl Groups {
             offsets: Offsets::default(),
             rebalances: Rebalances::default(),
             next_expiry: None,
+            pending: BTreeMap::new(),
         }
     }
 
@@ -196,6 +244,7 @@ impl Groups {
     pub fn states(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.groups.values().map(|group| match group {
             Group::Classic(group) => ("classic", group.state.name()),
+            Group::Share(group) => ("share", group.state()),
         })
     }
 
@@ -206,9 +255,28 @@ impl Groups {
         moment: &'a Moment,
         effects: &'a mut EffectsOf<Groups>,
     ) -> Option<(&'a mut ClassicGroup, Step<'a>)> {
-        let Groups { config, groups, timers, rebalances, .. } = self;
+        let Groups { config, groups, timers, rebalances, pending, .. } = self;
         match groups.get_mut(id)? {
-            Group::Classic(group) => Some((group, Step { moment, config, timers, rebalances, effects })),
+            Group::Classic(group) => {
+                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+            }
+            Group::Share(_) => None,
+        }
+    }
+
+    /// The share group of that id, and a step for it.
+    fn share<'a>(
+        &'a mut self,
+        id: &str,
+        moment: &'a Moment,
+        effects: &'a mut EffectsOf<Groups>,
+    ) -> Option<(&'a mut ShareGroup, Step<'a>)> {
+        let Groups { config, groups, timers, rebalances, pending, .. } = self;
+        match groups.get_mut(id)? {
+            Group::Share(group) => {
+                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+            }
+            Group::Classic(_) => None,
         }
     }
 
@@ -228,6 +296,8 @@ impl Groups {
             Some(ResponseError::InvalidGroupId)
         } else if !(self.config.session_min_ms..=self.config.session_max_ms).contains(&session) {
             Some(ResponseError::InvalidSessionTimeout)
+        } else if matches!(self.groups.get(id.as_str()), Some(Group::Share(_))) {
+            Some(ResponseError::InconsistentGroupProtocol)
         } else if !member.is_empty() && !self.groups.contains_key(id.as_str()) {
             Some(ResponseError::UnknownMemberId)
         } else {
@@ -246,11 +316,52 @@ impl Groups {
     }
 
     fn ring(&mut self, moment: &Moment, id: &str, alarm: Alarm, effects: &mut EffectsOf<Groups>) {
+        if let (Some((group, mut step)), Alarm::Session(member)) = (self.share(id, moment, effects), &alarm) {
+            return group.session_due(member, &mut step);
+        }
         let Some((group, mut step)) = self.classic(id, moment, effects) else { return };
         match alarm {
             Alarm::Session(member) => group.session_due(&member, &mut step),
             Alarm::Join => group.join_due(&mut step),
             Alarm::Sync => group.sync_due(&mut step),
+        }
+    }
+
+    fn handle_share(
+        &mut self,
+        moment: &Moment,
+        token: Token,
+        request: GroupRequest,
+        effects: &mut EffectsOf<Groups>,
+    ) {
+        match request {
+            GroupRequest::ShareHeartbeat { request, client } => {
+                self.share_heartbeat(moment, token, &request, &client, effects);
+            }
+            GroupRequest::ShareDescribe { groups } => {
+                let described = groups.iter().map(|id| self.describe_share(moment, id)).collect();
+                effects.answer(token, GroupAnswer::ShareDescribe(described));
+            }
+            GroupRequest::SharePartitions { group } => {
+                effects.answer(token, GroupAnswer::SharePartitions(self.share_partitions(&group)));
+            }
+            GroupRequest::AlterShareOffsets { request } => {
+                self.alter_share_offsets(moment, token, &request, effects);
+            }
+            GroupRequest::DeleteShareOffsets { request } => {
+                self.delete_share_offsets(moment, token, &request, effects);
+            }
+            GroupRequest::Join { .. }
+            | GroupRequest::Sync { .. }
+            | GroupRequest::Heartbeat { .. }
+            | GroupRequest::Leave { .. }
+            | GroupRequest::List { .. }
+            | GroupRequest::Describe { .. }
+            | GroupRequest::Delete { .. }
+            | GroupRequest::OffsetCommit { .. }
+            | GroupRequest::TxnOffsetCommit { .. }
+            | GroupRequest::OffsetFetch { .. }
+            | GroupRequest::OffsetDelete { .. } => unreachable!("these are of no share group"),
         }
     }
 
@@ -263,7 +374,9 @@ impl Groups {
                 }
             }
             None => {
-                if let Some(Group::Classic(mut group)) = self.groups.remove(id) {
+                if !matches!(self.groups.get(id), Some(Group::Share(_)))
+                    && let Some(Group::Classic(mut group)) = self.groups.remove(id)
+                {
                     group.cancel_timers(&mut self.timers);
                 }
             }
@@ -275,7 +388,7 @@ impl Machine for Groups {
     type Record = GroupRecord;
     type Request = GroupRequest;
     type Answer = GroupAnswer;
-    type Order = ();
+    type Order = GroupOrder;
 
     fn encode(record: &GroupRecord) -> Encoded {
         // Names come from requests, whose strings are bounded as those of records are.
@@ -294,8 +407,12 @@ impl Machine for Groups {
                 }
             }
             GroupRecord::GroupMetadata(id, value) => self.apply_group(&id, value.as_ref()),
-            // Kinds of groups that are not built yet, and of newer brokers.
-            _ => {}
+            record => {
+                // Others are of kinds of groups that are not built yet, and of newer brokers.
+                if let Some(id) = share::group_of(&record) {
+                    self.apply_share(id, &record);
+                }
+            }
         }
         Ok(())
     }
@@ -309,6 +426,9 @@ impl Machine for Groups {
         let ids: Vec<Rc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
             if let Some((group, mut step)) = self.classic(&id, moment, effects) {
+                group.loaded(&mut step);
+            }
+            if let Some((group, mut step)) = self.share(&id, moment, effects) {
                 group.loaded(&mut step);
             }
         }
@@ -358,10 +478,19 @@ impl Machine for Groups {
                 effects.answer(token, GroupAnswer::Describe(described));
             }
             GroupRequest::Delete { groups } => {
+                if let [id] = &groups[..]
+                    && self.delete_share_group(moment, token, id, effects)
+                {
+                    return;
+                }
                 let deleted = groups.iter().map(|id| self.delete(id, effects)).collect();
                 effects.answer(token, GroupAnswer::Delete(deleted));
             }
-            request => self.handle_offsets(moment, token, request, effects),
+            request @ (GroupRequest::OffsetCommit { .. }
+            | GroupRequest::TxnOffsetCommit { .. }
+            | GroupRequest::OffsetFetch { .. }
+            | GroupRequest::OffsetDelete { .. }) => self.handle_offsets(moment, token, request, effects),
+            request => self.handle_share(moment, token, request, effects),
         }
     }
 

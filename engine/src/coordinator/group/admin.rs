@@ -27,15 +27,20 @@ impl Groups {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(what))
         };
         let listed = self.groups.values().filter_map(|group| {
-            let Group::Classic(group) = group;
-            let fits =
-                wants(&request.states_filter, group.state.name()) && wants(&request.types_filter, "classic");
+            let (id, protocol_type, state, kind) = match group {
+                Group::Classic(group) => {
+                    let protocol_type = group.protocol_type.as_deref().unwrap_or_default();
+                    (&group.id, protocol_type, group.state.name(), "classic")
+                }
+                Group::Share(group) => (&group.id, "share", group.state(), "share"),
+            };
+            let fits = wants(&request.states_filter, state) && wants(&request.types_filter, kind);
             fits.then(|| {
                 ListedGroup::default()
-                    .with_group_id(GroupId(text(&group.id)))
-                    .with_protocol_type(text(group.protocol_type.as_deref().unwrap_or_default()))
-                    .with_group_state(text(group.state.name()))
-                    .with_group_type(text("classic"))
+                    .with_group_id(GroupId(text(id)))
+                    .with_protocol_type(text(protocol_type))
+                    .with_group_state(text(state))
+                    .with_group_type(text(kind))
             })
         });
         ListGroupsResponse::default().with_groups(listed.collect())
@@ -45,6 +50,11 @@ impl Groups {
         let described = DescribedGroup::default().with_group_id(GroupId(text(id)));
         match self.groups.get(id) {
             Some(Group::Classic(group)) => describe(group, described),
+            Some(Group::Share(_)) if version >= NOT_FOUND_SINCE => described
+                .with_group_state(text(DEAD))
+                .with_error_code(ResponseError::GroupIdNotFound.code())
+                .with_error_message(Some(text(&format!("Group {id} is not a classic group.")))),
+            Some(Group::Share(_)) => described.with_group_state(text(DEAD)),
             None if version >= NOT_FOUND_SINCE => described
                 .with_group_state(text(DEAD))
                 .with_error_code(ResponseError::GroupIdNotFound.code())
@@ -60,6 +70,8 @@ impl Groups {
                 Some(ResponseError::NonEmptyGroup)
             }
             Some(Group::Classic(_)) => None,
+            // A share group is deleted with its states.
+            Some(Group::Share(_)) => Some(ResponseError::GroupIdNotFound),
         };
         if refusal.is_none() {
             self.offsets.delete_group(id, effects);

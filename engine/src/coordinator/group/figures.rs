@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// The most offsets of one group that are copied, and the most members.
-const PARTS_MAX: usize = 10_000;
+pub(super) const PARTS_MAX: usize = 10_000;
 /// The protocol type whose assignments can be read.
 const CONSUMER: &str = "consumer";
 
@@ -71,6 +71,7 @@ impl Groups {
         let (id, group) = self.groups.range::<str, _>((begin, Bound::Unbounded)).next()?;
         let mut figures = match group {
             Group::Classic(group) => of_classic(group),
+            Group::Share(group) => group.figures(),
         };
         for (topic, partition, offset) in self.offsets.of_group(id).take(PARTS_MAX) {
             match figures.committed.get_mut(topic) {

@@ -34,15 +34,17 @@ impl Groups {
                 )
             }
             GroupRequest::OffsetFetch { request, require_stable, version } => {
-                let known = self.groups.contains_key(request.group_id.as_str());
-                let verdict = if known { Ok(()) } else { Err(ResponseError::GroupIdNotFound) };
+                let verdict = match self.groups.get(request.group_id.as_str()) {
+                    Some(Group::Classic(_)) => Ok(()),
+                    Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
+                };
                 GroupAnswer::OffsetFetch(self.offsets.fetch(&request, require_stable, verdict, version))
             }
             GroupRequest::OffsetDelete { request } => {
                 let Groups { groups, offsets, .. } = self;
                 let (verdict, group) = match groups.get(request.group_id.as_str()) {
                     Some(Group::Classic(group)) => (group.validate_offset_delete(), Some(group)),
-                    None => (Err(ResponseError::GroupIdNotFound), None),
+                    Some(Group::Share(_)) | None => (Err(ResponseError::GroupIdNotFound), None),
                 };
                 let subscribed = |topic: &str| {
                     group
@@ -56,7 +58,12 @@ impl Groups {
             | GroupRequest::Leave { .. }
             | GroupRequest::List { .. }
             | GroupRequest::Describe { .. }
-            | GroupRequest::Delete { .. } => unreachable!("these are no offsets"),
+            | GroupRequest::Delete { .. }
+            | GroupRequest::ShareHeartbeat { .. }
+            | GroupRequest::ShareDescribe { .. }
+            | GroupRequest::SharePartitions { .. }
+            | GroupRequest::AlterShareOffsets { .. }
+            | GroupRequest::DeleteShareOffsets { .. } => unreachable!("these are no offsets"),
         };
         effects.answer(token, answer);
     }
@@ -99,7 +106,7 @@ impl Groups {
                 let instance = request.group_instance_id.as_deref();
                 group.validate_offset_commit(&request.member_id, instance, generation, true)
             }
-            None => Err(ResponseError::GroupIdNotFound),
+            Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
         }
     }
 
@@ -113,8 +120,14 @@ impl Groups {
     }
 
     /// Topics were deleted, by name and id: what was committed of them goes.
-    pub fn topics_deleted(&mut self, topics: &[(String, Uuid)], effects: &mut EffectsOf<Groups>) {
+    pub fn topics_deleted(
+        &mut self,
+        moment: &Moment,
+        topics: &[(String, Uuid)],
+        effects: &mut EffectsOf<Groups>,
+    ) {
         self.offsets.topics_deleted(topics, effects);
+        self.share_topics_deleted(moment, topics, effects);
     }
 }
 
