@@ -57,7 +57,7 @@ impl World {
             _ => panic!("{line}"),
         };
         self.partition.check();
-        format!("{done} | {} {}", self.partition.start(), self.partition.end())
+        format!("{done} | {} {}", self.partition.start(), self.partition.end()).trim().to_owned()
     }
 
     fn fetch(&mut self, words: &[&str]) -> String {

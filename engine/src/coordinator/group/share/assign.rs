@@ -66,7 +66,7 @@ fn share<'a>(members: &[&'a str], ones: BTreeSet<One>, had: &Assigned<'a>, assig
     }
     // So many members a partition, so many partitions a member, at most.
     let sharing = members.len().div_ceil(ones.len());
-    let each = (ones.len() * sharing).div_ceil(members.len());
+    let each = ones.len().max(members.len()).div_ceil(members.len());
     let mut of_pool: BTreeMap<&'a str, usize> = members.iter().map(|member| (*member, 0)).collect();
     let mut shared: BTreeMap<One, usize> = ones.iter().map(|one| (*one, 0)).collect();
     let mut give = |member: &'a str,
