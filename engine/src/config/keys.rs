@@ -315,6 +315,9 @@ keys! {
     "queued.max.requests" Int Some("500"), AtLeast(1),
         "Produce requests that are received and have no place in their partitions' order yet, above which no further one is \
          begun; each shard has its part. Other requests never queue.";
+    "shards" Int None, Between(1, 1024),
+        "Hayate's own: pinned threads, each with its own partitions, in place of Kafka's thread pools. Default: one a core \
+         that the process may use.";
     "share.coordinator.cold.partition.snapshot.interval.ms" Int Some("300000"), AtLeast(1),
         "How often states of share groups that do not change are written anew, so that older records can go.";
     "share.coordinator.snapshot.update.records.per.snapshot" Int Some("500"), Between(0, 500),
@@ -329,9 +332,6 @@ keys! {
         "Replicas of __share_group_state when it is created. If not set, there are no more than brokers serve; Kafka would not create it.";
     "share.coordinator.state.topic.segment.bytes" Int Some("104857600"), AtLeast(1 << 20),
         "Size at which a segment of __share_group_state rolls.";
-    "shards" Int None, Between(1, 1024),
-        "Hayate's own: pinned threads, each with its own partitions, in place of Kafka's thread pools. Default: one a core \
-         that the process may use.";
     "socket.listen.backlog.size" Int Some("4096"), AtLeast(1),
         "Connections that may wait to be accepted, on each listener of each shard; the kernel caps it at net.core.somaxconn. \
          Kafka's default, 50, makes a burst of clients wait a second for their second attempt.";
