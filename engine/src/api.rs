@@ -11,6 +11,8 @@ mod alter_partition_reassignments;
 mod alteration;
 mod api_versions;
 mod broker_loggers;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod coordinators;
 mod create_partitions;
 mod create_topics;
@@ -219,6 +221,8 @@ const DESCRIBE_CLUSTER: i16 = 60;
 const DESCRIBE_PRODUCERS: i16 = 61;
 const DESCRIBE_TRANSACTIONS: i16 = 65;
 const LIST_TRANSACTIONS: i16 = 66;
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
+const CONSUMER_GROUP_DESCRIBE: i16 = 69;
 const GET_TELEMETRY_SUBSCRIPTIONS: i16 = 71;
 const PUSH_TELEMETRY: i16 = 72;
 const LIST_CONFIG_RESOURCES: i16 = 74;
@@ -256,8 +260,8 @@ apis! {
     FETCH 4..=18 ReadTopic x 16;
     LIST_OFFSETS 1..=10 DescribeTopic x 64;
     METADATA 0..=13 DescribeTopic x 40;
-    OFFSET_COMMIT 2..=9 ReadGroup x 64;
-    OFFSET_FETCH 1..=9 DescribeGroup x 64;
+    OFFSET_COMMIT 2..=10 ReadGroup x 64;
+    OFFSET_FETCH 1..=10 DescribeGroup x 64;
     FIND_COORDINATOR 0..=6 DescribeGroup x 64;
     JOIN_GROUP 0..=9 ReadGroup x 32;
     HEARTBEAT 0..=4 ReadGroup x 4;
@@ -292,6 +296,8 @@ apis! {
     DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
     DESCRIBE_TRANSACTIONS 0..=0 DescribeTransactionalId x 256;
     LIST_TRANSACTIONS 0..=2 DescribeTransactionalId x 64;
+    CONSUMER_GROUP_HEARTBEAT 0..=1 ReadGroup x 64;
+    CONSUMER_GROUP_DESCRIBE 0..=1 DescribeGroup x 64;
     GET_TELEMETRY_SUBSCRIPTIONS 0..=0 Nothing x 4;
     PUSH_TELEMETRY 0..=0 Nothing x 1;
     LIST_CONFIG_RESOURCES 0..=1 DescribeClusterConfigs x 4;
@@ -412,9 +418,17 @@ impl RequestContext {
         codec::decode_body(self.head.api_key, self.head.api_version, body, decoded_bytes_max)
     }
 
+    /// Bytes of heap that the decoded form of a body may take.
+    fn decoded_bytes_max(&self, body: &Bytes) -> u64 {
+        self.spec.decoded_bytes_max(body.len())
+    }
+
     fn answer<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Answer, WireError> {
         self.panic_if(Mutant::PanicInAnswer);
-        let frame = codec::encode_response(self.head.correlation_id, self.head.api_version, response)?;
+        self.send(codec::encode_response(self.head.correlation_id, self.head.api_version, response)?)
+    }
+
+    fn send(&self, frame: Bytes) -> Result<Answer, WireError> {
         Ok(Answer::Frame(VecDeque::from([frame])))
     }
 }
@@ -467,6 +481,8 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         DESCRIBE_PRODUCERS => Box::pin(describe_producers::serve(context, body)),
         DESCRIBE_TRANSACTIONS => Box::pin(describe_transactions::serve(context, body)),
         LIST_TRANSACTIONS => Box::pin(list_transactions::serve(context, body)),
+        CONSUMER_GROUP_HEARTBEAT => consumer_group_heartbeat::begin(context, body).await?,
+        CONSUMER_GROUP_DESCRIBE => Box::pin(consumer_group_describe::serve(context, body)),
         GET_TELEMETRY_SUBSCRIPTIONS => done(get_telemetry_subscriptions::serve(&context, body)),
         PUSH_TELEMETRY => done(push_telemetry::serve(&context, body)),
         LIST_CONFIG_RESOURCES => done(list_config_resources::serve(&context, body)),

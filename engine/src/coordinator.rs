@@ -6,6 +6,7 @@
 //! learns what a crash may take back. If an append fails, the machine is thrown away and loaded anew. The machines know no
 //! disk, socket, clock or channel. After Kafka's `coordinator-common` (KIP-848) and `TransactionCoordinator`.
 
+pub mod assignor;
 pub mod group;
 pub mod hosted;
 pub mod load;

@@ -6,7 +6,7 @@ import re
 
 # What names a structure within its list, in this order of weight.
 KEYS = ["ApiKey", "ResourceType", "ResourceName", "Name", "TopicName", "Topic", "TopicId", "PartitionIndex", "Partition", "Index",
-        "PartitionId", "BrokerId", "NodeId", "ReplicaId", "ProducerId", "LogDir", "Feature"]
+        "PartitionId", "BrokerId", "NodeId", "ReplicaId", "LogDir", "Feature", "GroupId", "MemberId", "TransactionalId", "Key", "ProducerId"]
 ORDERED = {"Synonyms", "Records", "RecordErrors"}
 ABSENT = "<absent>"
 

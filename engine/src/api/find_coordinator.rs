@@ -57,7 +57,7 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let coordinators = request.coordinator_keys.iter().map(|key| {
         let found = find(key);
         found.as_ref().err().into_iter().for_each(|code| context.count_error(*code));
-        of_key(key, found)
+        of_key(key, found, words_of_kind(request.key_type))
     });
     context.answer(&FindCoordinatorResponse::default().with_coordinators(coordinators.collect()))
 }
@@ -121,15 +121,32 @@ fn words(code: ErrorCode) -> &'static str {
     }
 }
 
-/// Without a message, as Kafka's.
-fn of_key(key: &StrBytes, found: Result<Found, ErrorCode>) -> Coordinator {
-    let coordinator =
-        Coordinator::default().with_key(key.clone()).with_error_message(Some(StrBytes::default()));
+/// What Kafka says of each of several keys: words only where nobody knows their kind, for then the whole request is wrong.
+fn words_of_kind(kind: i8) -> &'static str {
+    match kind {
+        GROUP | TRANSACTION | SHARE => "",
+        _ => words(ErrorCode::InvalidRequest),
+    }
+}
+
+fn of_key(key: &StrBytes, found: Result<Found, ErrorCode>, message: &str) -> Coordinator {
+    let coordinator = Coordinator::default().with_key(key.clone()).with_error_message(Some(text(message)));
     match found {
         Ok(found) => coordinator
             .with_node_id(BrokerId(found.node))
             .with_host(text(found.host))
             .with_port(i32::from(found.port)),
         Err(code) => coordinator.with_error_code(code.code()).with_node_id(BrokerId(-1)).with_port(-1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words_of_kind;
+
+    #[test]
+    fn only_a_kind_that_nobody_knows_has_words() {
+        let kinds: Vec<i8> = (-1..5).filter(|kind| !words_of_kind(*kind).is_empty()).collect();
+        assert_eq!(kinds, [-1, 3, 4]);
     }
 }

@@ -7,7 +7,9 @@ use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use crate::coordinator::offsets::commit_refused;
 use crate::metadata::image::TopicImage;
 use bytes::Bytes;
+use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
+use hayate_net::wire::{codec, offsets};
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -16,14 +18,14 @@ use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use std::sync::Arc;
 
 /// First version that names topics by id.
-const TOPIC_IDS_SINCE: i16 = 10;
+const TOPIC_IDS_SINCE: i16 = offsets::VERSION;
 
 pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
-    let mut request: OffsetCommitRequest = context.decode(body)?;
-    let version = context.version();
+    let (version, decoded_bytes_max) = (context.version(), context.decoded_bytes_max(&body));
+    let mut request = codec::decode_offset_commit(version, body, decoded_bytes_max)?;
     let refused = take_refused(&context, &mut request);
     if request.topics.is_empty() {
-        return Ok(super::done(context.answer(&OffsetCommitResponse::default().with_topics(refused))));
+        return Ok(super::done(answer(&context, &OffsetCommitResponse::default().with_topics(refused))));
     }
     let group = request.group_id.to_string();
     // Its names keep the frame alive no longer than the request itself.
@@ -35,8 +37,17 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
             _ => None,
         });
         let committed = committed.await.unwrap_or_else(|code| commit_refused(&shape, response_error(code)));
-        context.answer(&merged(&context, refused, committed))
+        answer(&context, &merged(&context, refused, committed))
     }))
+}
+
+fn answer(context: &RequestContext, response: &OffsetCommitResponse) -> Result<Answer, WireError> {
+    match context.version() {
+        offsets::VERSION => {
+            context.send(offsets::encode_commit_response(context.head.correlation_id, response)?)
+        }
+        _ => context.answer(response),
+    }
 }
 
 /// Takes out what does not exist, and answers it; gives the rest names and ids both.

@@ -10,6 +10,7 @@ mod figures;
 mod join;
 mod leave;
 mod member;
+mod modern;
 mod offsets;
 mod rebalance;
 mod share;
@@ -21,6 +22,7 @@ mod tests;
 mod timers;
 
 pub use figures::{GroupCounts, GroupFigures, MemberFigures};
+pub use modern::{Assignors, ConsumerGroupConfig, MigrationPolicy};
 pub use share::{GroupOrder, StateOf};
 pub use step::{ClientInfo, GroupConfig, Rebalances};
 
@@ -34,19 +36,21 @@ use hayate_storage::batch::ProducerId;
 use hayate_storage::mutants::{Mutant, is_active};
 use join::Join;
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::consumer_group_describe_response::DescribedGroup as DescribedConsumerGroup;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use kafka_protocol::messages::share_group_describe_response;
 use kafka_protocol::messages::{
-    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, DeleteShareGroupOffsetsRequest,
-    DeleteShareGroupOffsetsResponse, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
-    ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse, SyncGroupRequest, SyncGroupResponse,
-    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse, DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse,
+    SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
+use modern::{Beat, ConsumerGroup, TopicWatch};
 use share::ShareGroup;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -86,6 +90,22 @@ pub enum GroupRequest {
         request: LeaveGroupRequest,
         /// Its version.
         version: i16,
+    },
+    /// To be a member of a consumer group, and to be taken for alive; or to leave it.
+    ConsumerHeartbeat {
+        /// As it came.
+        request: ConsumerGroupHeartbeatRequest,
+        /// Its version.
+        version: i16,
+        /// Whose it is.
+        client: ClientInfo,
+        /// Drawn for the id of a member that has none.
+        fresh_id: Uuid,
+    },
+    /// How consumer groups are.
+    ConsumerDescribe {
+        /// Their ids.
+        groups: Vec<String>,
     },
     /// Which groups there are.
     List {
@@ -172,6 +192,10 @@ pub enum GroupAnswer {
     Heartbeat(HeartbeatResponse),
     /// Who has left.
     Leave(LeaveGroupResponse),
+    /// What the member is to have.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// The groups, in the order of the request.
+    ConsumerDescribe(Vec<DescribedConsumerGroup>),
     /// The groups.
     List(ListGroupsResponse),
     /// The groups, in the order of the request.
@@ -203,6 +227,8 @@ pub enum GroupAnswer {
 enum Group {
     /// Whose members assign among themselves.
     Classic(ClassicGroup),
+    /// For which the coordinator assigns.
+    Consumer(Box<ConsumerGroup>),
     /// Whose members share partitions.
     Share(ShareGroup),
 }
@@ -215,6 +241,7 @@ pub struct Groups {
     timers: Timers,
     offsets: Offsets,
     rebalances: Rebalances,
+    topics: TopicWatch,
     /// When expired offsets are looked for next.
     next_expiry: Option<MonoTime>,
     /// The orders that are being carried out, by their numbers.
@@ -230,6 +257,7 @@ impl Groups {
             timers: Timers::default(),
             offsets: Offsets::default(),
             rebalances: Rebalances::default(),
+            topics: TopicWatch::default(),
             next_expiry: None,
             pending: BTreeMap::new(),
         }
@@ -244,6 +272,7 @@ impl Groups {
     pub fn states(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.groups.values().map(|group| match group {
             Group::Classic(group) => ("classic", group.state.name()),
+            Group::Consumer(group) => ("consumer", group.state().name()),
             Group::Share(group) => ("share", group.state()),
         })
     }
@@ -260,7 +289,7 @@ impl Groups {
             Group::Classic(group) => {
                 Some((group, Step { moment, config, timers, rebalances, pending, effects }))
             }
-            Group::Share(_) => None,
+            Group::Consumer(_) | Group::Share(_) => None,
         }
     }
 
@@ -276,7 +305,7 @@ impl Groups {
             Group::Share(group) => {
                 Some((group, Step { moment, config, timers, rebalances, pending, effects }))
             }
-            Group::Classic(_) => None,
+            Group::Classic(_) | Group::Consumer(_) => None,
         }
     }
 
@@ -298,13 +327,19 @@ impl Groups {
             Some(ResponseError::InvalidSessionTimeout)
         } else if matches!(self.groups.get(id.as_str()), Some(Group::Share(_))) {
             Some(ResponseError::InconsistentGroupProtocol)
-        } else if !member.is_empty() && !self.groups.contains_key(id.as_str()) {
-            Some(ResponseError::UnknownMemberId)
         } else {
             None
         };
         if let Some(error) = refusal {
             return step::refuse_join(effects, join.waiting, &member, error);
+        }
+        match self.consumer(&id) {
+            Some(group) if !group.members.is_empty() => return self.join_consumer(moment, &join, effects),
+            Some(_) => self.forget(&id, effects),
+            None => {}
+        }
+        if !member.is_empty() && !self.groups.contains_key(id.as_str()) {
+            return step::refuse_join(effects, join.waiting, &member, ResponseError::UnknownMemberId);
         }
         let is_new = !self.groups.contains_key(id.as_str());
         self.ensure_simple(&id, Some(moment.wall_ms));
@@ -319,11 +354,43 @@ impl Groups {
         if let (Some((group, mut step)), Alarm::Session(member)) = (self.share(id, moment, effects), &alarm) {
             return group.session_due(member, &mut step);
         }
-        let Some((group, mut step)) = self.classic(id, moment, effects) else { return };
+        let Some((group, mut step)) = self.classic(id, moment, effects) else {
+            return self.ring_consumer(moment, id, alarm, effects);
+        };
         match alarm {
             Alarm::Session(member) => group.session_due(&member, &mut step),
             Alarm::Join => group.join_due(&mut step),
             Alarm::Sync => group.sync_due(&mut step),
+            Alarm::Rebalance(..) | Alarm::MemberJoin(_) | Alarm::MemberSync(_) | Alarm::Expressions => {}
+        }
+    }
+
+    /// Takes in a record of a group, at a load or as it is written. Those of offsets are the offsets' own.
+    fn apply_group_record(&mut self, record: &GroupRecord) {
+        if let GroupRecord::GroupMetadata(id, value) = record {
+            return self.apply_group(id, value.as_ref());
+        }
+        // Kinds of groups that are not built yet, and of newer brokers, are passed over.
+        let Some((id, makes)) = modern::id_of(record) else { return };
+        if makes && self.consumer(id).is_none() {
+            // A group that was known by its offsets alone becomes what its records say.
+            self.drop_group(id);
+            let group = ConsumerGroup::empty(id);
+            self.groups.insert(group.id.clone(), Group::Consumer(Box::new(group)));
+        }
+        let Some((group, timers)) = self.consumer_and_timers(id) else { return };
+        if !group.apply(record, timers) {
+            self.drop_group(id);
+        }
+    }
+
+    /// Forgets a group, and its alarms.
+    fn drop_group(&mut self, id: &str) {
+        match self.groups.remove(id) {
+            Some(Group::Classic(mut group)) => group.cancel_timers(&mut self.timers),
+            Some(Group::Consumer(mut group)) => group.cancel_timers(&mut self.timers),
+            Some(Group::Share(mut group)) => group.cancel_timers(&mut self.timers),
+            None => {}
         }
     }
 
@@ -358,6 +425,8 @@ impl Groups {
             | GroupRequest::List { .. }
             | GroupRequest::Describe { .. }
             | GroupRequest::Delete { .. }
+            | GroupRequest::ConsumerHeartbeat { .. }
+            | GroupRequest::ConsumerDescribe { .. }
             | GroupRequest::OffsetCommit { .. }
             | GroupRequest::TxnOffsetCommit { .. }
             | GroupRequest::OffsetFetch { .. }
@@ -368,16 +437,18 @@ impl Groups {
     fn apply_group(&mut self, id: &str, value: Option<&super::records::GroupMetadataValue>) {
         match value {
             Some(value) => {
+                if self.consumer(id).is_some() {
+                    self.drop_group(id);
+                }
                 self.ensure_simple(id, None);
                 if let Some(Group::Classic(group)) = self.groups.get_mut(id) {
                     group.apply(value, &mut self.timers);
                 }
             }
             None => {
-                if !matches!(self.groups.get(id), Some(Group::Share(_)))
-                    && let Some(Group::Classic(mut group)) = self.groups.remove(id)
-                {
-                    group.cancel_timers(&mut self.timers);
+                // One of another kind has come after the group that the record is of.
+                if matches!(self.groups.get(id), Some(Group::Classic(_))) {
+                    self.drop_group(id);
                 }
             }
         }
@@ -406,13 +477,10 @@ impl Machine for Groups {
                     self.ensure_simple(&key.group, None);
                 }
             }
-            GroupRecord::GroupMetadata(id, value) => self.apply_group(&id, value.as_ref()),
-            record => {
-                // Others are of kinds of groups that are not built yet, and of newer brokers.
-                if let Some(id) = share::group_of(&record) {
-                    self.apply_share(id, &record);
-                }
-            }
+            record => match share::group_of(&record) {
+                Some(id) => self.apply_share(id, &record),
+                None => self.apply_group_record(&record),
+            },
         }
         Ok(())
     }
@@ -425,8 +493,9 @@ impl Machine for Groups {
     fn loaded(&mut self, moment: &Moment, effects: &mut EffectsOf<Groups>) {
         let ids: Vec<Rc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
-            if let Some((group, mut step)) = self.classic(&id, moment, effects) {
-                group.loaded(&mut step);
+            match self.classic(&id, moment, effects) {
+                Some((group, mut step)) => group.loaded(&mut step),
+                None => self.consumer_loaded(moment, &id),
             }
             if let Some((group, mut step)) = self.share(&id, moment, effects) {
                 group.loaded(&mut step);
@@ -451,13 +520,13 @@ impl Machine for Groups {
                 let waiting = Waiting { token, version };
                 match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.sync(&request, waiting, &mut step),
-                    None => step::refuse_sync(effects, waiting, ResponseError::UnknownMemberId),
+                    None => self.sync_consumer(moment, &request, waiting, effects),
                 }
             }
             GroupRequest::Heartbeat { request } => {
                 let outcome = match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.heartbeat(&request, &mut step),
-                    None => Err(ResponseError::UnknownMemberId),
+                    None => self.heartbeat_consumer(moment, &request),
                 };
                 let code = outcome.err().map_or(0, |error| error.code());
                 effects.answer(
@@ -468,9 +537,16 @@ impl Machine for Groups {
             GroupRequest::Leave { request, version } => {
                 let response = match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.leave(&request, version, &mut step),
-                    None => leave::no_group(&request, version),
+                    None => self.leave_consumer_classic(moment, &request, version, effects),
                 };
                 effects.answer(token, GroupAnswer::Leave(response));
+            }
+            GroupRequest::ConsumerHeartbeat { request, version, client, fresh_id } => {
+                self.beat(moment, token, &Beat { request, version, client, fresh_id }, effects);
+            }
+            GroupRequest::ConsumerDescribe { groups } => {
+                let described = groups.iter().map(|id| self.describe_consumer(id, &moment.image)).collect();
+                effects.answer(token, GroupAnswer::ConsumerDescribe(described));
             }
             GroupRequest::List { request } => effects.answer(token, GroupAnswer::List(self.list(&request))),
             GroupRequest::Describe { groups, version } => {

@@ -5,7 +5,7 @@
 use super::producer::{
     BOTH, Producer, Protocol, committed_fetch, committed_values, offset_fetch, offset_of, text,
 };
-use super::{Bench, CLIENT, Client, HOUR, Topic, records_from};
+use super::{Bench, CLIENT, Client, HOUR, Topic, records_from, values};
 use crate::campaign::Outcome;
 use hayate_engine::broker::{BrokerOptions, RunningShard};
 use hayate_net::error::ErrorCode;
@@ -29,6 +29,7 @@ pub const MUST_REACH: &[&str] = &[
     "shut out",
     "took too long",
     "came late",
+    "came late, before the marker",
     "decided before a crash, ended after",
     "crash",
     "kill",
@@ -38,6 +39,8 @@ pub const MUST_REACH: &[&str] = &[
 const PARTITIONS: i32 = 2;
 /// The transactional ids, each with a group of its own. The first has two producers.
 const IDS: [(&str, &str); 3] = [("a", "of-a"), ("b", "of-b"), ("c", "of-c")];
+/// Where batches go that come late.
+const LATE_TO: usize = 1;
 /// How long a transaction may be open.
 const TIMEOUT_MS: i32 = 2_000;
 /// How long the broker may take to end everything once nobody begins anything.
@@ -61,6 +64,8 @@ struct Written {
     told: Told,
     /// What was acknowledged, by partition.
     values: [Vec<String>; 2],
+    /// What may be there beside it: it came late, into partition [`LATE_TO`], and nobody was told.
+    late: Option<String>,
     commits_offset: bool,
 }
 
@@ -217,7 +222,8 @@ impl Life {
             self.rt.sleep(Duration::from_millis(2 * u64::from(TIMEOUT_MS.unsigned_abs()))).await;
         }
         let commits = self.rt.random_below(3) > 0;
-        let late = (self.rt.random_below(4) == 0).then(|| producer.batch(1, &["late"]));
+        let value = format!("{number}/late");
+        let late = (self.rt.random_below(4) == 0).then(|| producer.batch(LATE_TO as i32, &[&value]));
         if commits {
             self.note(number, |written| written.told = Told::Nothing);
         }
@@ -227,22 +233,36 @@ impl Life {
         }
         self.rt.reached(if commits { "told of a commit" } else { "told of an abort" });
         if let Some(late) = late {
-            self.rt.sleep(Duration::from_millis(self.rt.random_below(20))).await;
-            self.send_late(producer, topic, late).await?;
+            if self.rt.random_below(2) == 0 {
+                self.rt.sleep(Duration::from_millis(self.rt.random_below(20))).await;
+            }
+            self.send_late(producer, topic, number, late).await?;
         }
         Ok(())
     }
 
-    /// A request that was held up on its way: its transaction is over.
+    /// A request that was held up on its way: the end of its transaction is decided. Until the marker has come to its partition it is
+    /// taken, as Kafka takes it, and is part of that transaction; from then on it is refused.
     async fn send_late(
         &self,
         producer: &mut Producer,
         topic: &Topic,
+        number: i64,
         late: bytes::Bytes,
     ) -> Result<(), ErrorCode> {
-        match producer.produce(producer.produce_version(), topic, 1, late).await {
-            Ok(offset) => panic!("what came late stands at {offset}"),
-            Err(ErrorCode::NetworkException) => Err(ErrorCode::NetworkException),
+        let value = format!("{number}/late");
+        match producer.produce(producer.produce_version(), topic, LATE_TO as i32, late).await {
+            Ok(_) => {
+                self.rt.reached("came late, before the marker");
+                self.note(number, |written| written.values[LATE_TO].push(value));
+                // Its sequence is used, and under the first protocol the next batch has to follow it.
+                producer.skip(LATE_TO);
+                Ok(())
+            }
+            Err(ErrorCode::NetworkException) => {
+                self.note(number, |written| written.late = Some(value));
+                Err(ErrorCode::NetworkException)
+            }
             Err(_) => {
                 self.rt.reached("came late");
                 Ok(())
@@ -254,7 +274,8 @@ impl Life {
         let written = &mut self.ledger.borrow_mut().written;
         let number = written.len() as i64;
         let values = [Vec::new(), Vec::new()];
-        written.insert(number, Written { id, told: Told::NoCommit, values, commits_offset: false });
+        written
+            .insert(number, Written { id, told: Told::NoCommit, values, late: None, commits_offset: false });
         number
     }
 
@@ -312,6 +333,7 @@ impl Life {
             let response = client.ask(17, &committed_fetch(topic, partition)).await;
             self.look(&response, partition);
             self.count_resumed(&response, partition);
+            Self::check_apart(&response, partition);
             for value in &self.ledger.borrow().seen[partition as usize] {
                 let (number, _) = value.split_once('/').expect("NUMBER/PLACE");
                 visible.insert(number.parse::<i64>().expect("a number"));
@@ -337,6 +359,7 @@ impl Life {
             let begins = format!("{number}/");
             for (seen, values) in ledger.seen.iter().zip(&written.values) {
                 let seen = seen.iter().filter(|value| value.starts_with(&begins));
+                let seen = seen.filter(|value| written.late.as_ref() != Some(value));
                 let expected: &[String] = if is_visible { values } else { &[] };
                 assert!(seen.eq(expected), "{number} is torn: {written:?}");
             }
@@ -369,6 +392,26 @@ impl Life {
         });
         let expected = committed.map(|(number, _)| *number).next_back().unwrap_or(-1);
         assert_eq!(found, expected, "the offset of {group}");
+    }
+
+    /// Between two markers of a producer lies one transaction, and nothing of another, however late it came.
+    fn check_apart(response: &FetchResponse, partition: i32) {
+        let records = records_from(response, partition);
+        let mut open = BTreeMap::new();
+        for batch in BatchScan::new(&records, Checksums::Verify) {
+            let producer = batch.header.producer_id;
+            if batch.header.is_control() {
+                open.remove(&producer);
+                continue;
+            }
+            let mut alone = response.clone();
+            alone.responses[0].partitions[0].records = Some(bytes::Bytes::copy_from_slice(batch.bytes));
+            for value in values(&alone, partition) {
+                let (number, _) = value.split_once('/').expect("NUMBER/PLACE");
+                let of = open.entry(producer).or_insert_with(|| number.to_owned());
+                assert_eq!(of, number, "a batch is in the transaction after its own");
+            }
+        }
     }
 
     /// Counts transactions whose markers another leader wrote than their records.

@@ -1,6 +1,7 @@
 //! What a step of a group has at hand: the moment, the settings, the alarms, and where answers and records go.
 
 use super::classic::ClassicGroup;
+use super::modern::ConsumerGroupConfig;
 use super::share::Pending;
 use super::timers::{Alarm, Handle, Timers};
 use super::{GroupAnswer, Groups};
@@ -32,6 +33,8 @@ pub struct GroupConfig {
     pub record_bytes_max: usize,
     /// The most ids that a group gives out to members that have not joined with them yet; Kafka sets no bound.
     pub pending_max: usize,
+    /// What holds for consumer groups.
+    pub consumer: ConsumerGroupConfig,
     /// What holds for offsets.
     pub offsets: OffsetLimits,
     /// `offsets.retention.check.interval.ms`
@@ -51,6 +54,7 @@ impl Default for GroupConfig {
             new_member_join_timeout_ms: 300_000,
             record_bytes_max: 1 << 20,
             pending_max: 10_000,
+            consumer: ConsumerGroupConfig::default(),
             offsets: OffsetLimits::default(),
             expiry_check: Duration::from_secs(600),
             shares: ShareConfig::default(),
@@ -169,6 +173,6 @@ pub(super) fn text(text: &str) -> StrBytes {
 }
 
 /// A client's span of time; a negative one is none.
-fn millis(span_ms: i32) -> Duration {
+pub(super) fn millis(span_ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(span_ms).unwrap_or(0))
 }

@@ -35,7 +35,7 @@ impl Groups {
         client: &ClientInfo,
         effects: &mut EffectsOf<Groups>,
     ) {
-        let beaten = check(request).and_then(|()| self.beat(moment, request, client, effects));
+        let beaten = check(request).and_then(|()| self.share_beat(moment, request, client, effects));
         let response = beaten.unwrap_or_else(|(error, words)| {
             ShareGroupHeartbeatResponse::default()
                 .with_error_code(error.code())
@@ -44,7 +44,7 @@ impl Groups {
         effects.answer(token, GroupAnswer::ShareHeartbeat(response));
     }
 
-    fn beat(
+    fn share_beat(
         &mut self,
         moment: &Moment,
         request: &ShareGroupHeartbeatRequest,
