@@ -20,7 +20,7 @@ pub use error::StartError;
 pub use options::{Advertised, BrokerOptions, ListenerOptions};
 pub use progress::{ShardStop, StopProgress, Stopping};
 
-use crate::coordinator::group::{GroupConfig, Groups};
+use crate::coordinator::group::Groups;
 use crate::coordinator::runtime::Runtime;
 use crate::coordinator::share_state::{ShareStateOrder, ShareStates};
 use crate::coordinator::topics::{OFFSETS_TOPIC, SHARE_TOPIC, TRANSACTIONS_TOPIC};
@@ -193,7 +193,7 @@ fn coordination(
 ) -> Rc<Coordination> {
     let owner = router.own();
     let ways = Ways::default();
-    let settings = Rc::new(GroupConfig { shares: options.shares, ..options.groups });
+    let settings = Rc::new(options.groups);
     let make = move |_| Groups::new(settings.clone());
     let (clock, to_states) = (rt.clone(), ways.clone());
     let order = move |groups: &Rc<Runtime<Groups>>, number, order| {
@@ -201,7 +201,7 @@ fn coordination(
     };
     let groups = Runtime::new(rt.clone(), owner.clone(), OFFSETS_TOPIC, make, order);
     let transactions = transactions(rt, router, options);
-    let shares = Leaders::new(rt.clone(), owner.clone(), options.shares, ways.clone());
+    let shares = Leaders::new(rt.clone(), owner.clone(), options.groups.shares, ways.clone());
     let share = (share_states(rt, router, options), shares);
     let coordination = Rc::new(Coordination::new(owner.clone(), callers, groups, transactions, share));
     *ways.borrow_mut() = Rc::downgrade(&coordination);

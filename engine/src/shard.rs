@@ -170,7 +170,9 @@ impl Shard {
             rt,
             served: Served::new(),
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
-            share_sessions: RefCell::new(ShareSessions::new(options.shares.sessions_max.div_ceil(shards))),
+            share_sessions: RefCell::new(ShareSessions::new(
+                options.groups.shares.sessions_max.div_ceil(shards),
+            )),
             telemetry: RefCell::new(Instances::new(telemetry_limits(&options, shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),

@@ -22,8 +22,8 @@ pub(super) async fn ask_group(
     Asked(context.shard.coordination.ask_group(group, request).await)
 }
 
-/// The same, of what only members ask: the group must have a name.
-pub(super) async fn ask_as_member(
+/// The same, of what cannot be asked of a group without a name.
+pub(super) async fn ask_named_group(
     context: &RequestContext,
     group: &str,
     request: GroupRequest,

@@ -1,7 +1,7 @@
 //! JoinGroup: a member enters a classic group, and hears of the generation when all have. Source: Kafka's
 //! `KafkaApis.handleJoinGroupRequest` and `GroupCoordinatorService.joinGroup`.
 
-use super::coordinators::{ask_as_member, later};
+use super::coordinators::{ask_named_group, later};
 use super::{Later, RequestContext};
 use crate::coordinator::group::{ClientInfo, GroupAnswer, GroupRequest};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
     let client = ClientInfo { client_id, client_host: format!("/{}", context.connection.peer().ip()) };
     let (version, fresh_id) = (context.version(), Uuid::from_bytes(context.shard.rt.uuid()));
     let join = GroupRequest::Join { request, version, client, fresh_id };
-    let asked = ask_as_member(&context, &group, join).await;
+    let asked = ask_named_group(&context, &group, join).await;
     Ok(later(async move {
         let joined = asked.answer(&context, |answer| match answer {
             GroupAnswer::Join(response) => Some(response),

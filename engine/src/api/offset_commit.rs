@@ -37,7 +37,10 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
             _ => None,
         });
         let committed = committed.await.unwrap_or_else(|code| commit_refused(&shape, response_error(code)));
-        answer(&context, &merged(&context, refused, committed))
+        let topics = merged(refused, committed.topics, version >= TOPIC_IDS_SINCE);
+        let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.for_each(|partition| context.count_code(partition.error_code));
+        answer(&context, &OffsetCommitResponse::default().with_topics(topics))
     }))
 }
 
@@ -97,14 +100,18 @@ fn missing(
     (!partitions.is_empty()).then(|| answer.with_partitions(partitions))
 }
 
-/// What was refused here comes first; a topic stands once.
+/// What was refused here comes first, and what is committed of the same topics stands with it. Where nothing was refused, the answer is as the
+/// request: a topic that stood there twice does so here.
 fn merged(
-    context: &RequestContext,
-    mut topics: Vec<OffsetCommitResponseTopic>,
-    committed: OffsetCommitResponse,
-) -> OffsetCommitResponse {
-    let by_id = context.version() >= TOPIC_IDS_SINCE;
-    for answered in committed.topics {
+    refused: Vec<OffsetCommitResponseTopic>,
+    committed: Vec<OffsetCommitResponseTopic>,
+    by_id: bool,
+) -> Vec<OffsetCommitResponseTopic> {
+    if refused.is_empty() {
+        return committed;
+    }
+    let mut topics = refused;
+    for answered in committed {
         let is_same = |topic: &&mut OffsetCommitResponseTopic| {
             if by_id { topic.topic_id == answered.topic_id } else { topic.name == answered.name }
         };
@@ -114,8 +121,41 @@ fn merged(
         }
     }
     topics
-        .iter()
-        .flat_map(|topic| &topic.partitions)
-        .for_each(|partition| context.count_code(partition.error_code));
-    OffsetCommitResponse::default().with_topics(topics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OffsetCommitResponsePartition, OffsetCommitResponseTopic, merged, topics};
+
+    fn answers(told: &[(&str, i32)]) -> Vec<OffsetCommitResponseTopic> {
+        let topic = |&(name, partition): &(&str, i32)| {
+            let partition = OffsetCommitResponsePartition::default().with_partition_index(partition);
+            let topic = OffsetCommitResponseTopic::default().with_name(topics::topic_name(name));
+            topic.with_partitions(vec![partition])
+        };
+        told.iter().map(topic).collect()
+    }
+
+    #[test]
+    fn a_topic_that_was_refused_in_part_stands_once_and_others_as_often_as_in_the_request() {
+        type Told = &'static [(&'static str, i32)];
+        let table: [(Told, Told, &[(&str, &[i32])]); 3] = [
+            (&[], &[("a", 0), ("a", 1)], &[("a", &[0]), ("a", &[1])]),
+            (&[("a", 9)], &[("a", 0), ("a", 1)], &[("a", &[9, 0, 1])]),
+            (&[("b", 9)], &[("a", 0), ("a", 1)], &[("b", &[9]), ("a", &[0, 1])]),
+        ];
+        for (refused, committed, expected) in table {
+            let merged = merged(answers(refused), answers(committed), false);
+            let told: Vec<(&str, Vec<i32>)> = merged
+                .iter()
+                .map(|topic| {
+                    let partitions = topic.partitions.iter().map(|partition| partition.partition_index);
+                    (topic.name.as_str(), partitions.collect())
+                })
+                .collect();
+            let expected: Vec<(&str, Vec<i32>)> =
+                expected.iter().map(|(name, partitions)| (*name, partitions.to_vec())).collect();
+            assert_eq!(told, expected, "{refused:?} and {committed:?}");
+        }
+    }
 }

@@ -70,11 +70,12 @@ async fn finish(context: &RequestContext, part: Part) -> OffsetFetchResponseGrou
         }
     };
     context.count_code(answer.error_code);
-    if answer.error_code == ErrorCode::None.code() {
-        answer.topics.extend(refused);
-    }
     if context.version() >= TOPIC_IDS_SINCE {
         name_by_id(context, &mut answer);
+    }
+    if answer.error_code == ErrorCode::None.code() {
+        // Also one that was asked for by an id of zeros.
+        answer.topics.extend(refused);
     }
     answer
 }

@@ -222,7 +222,7 @@ async fn answer(
     }
     context.shard.metrics.fetched_bytes.add(bytes as u64);
     let image = context.shard.view().image.clone();
-    let settings = context.shard.options.shares.of_group(&image, &name.group);
+    let settings = context.shard.options.groups.shares.of_group(&image, &name.group);
     let mut topics: Vec<ShareFetchableTopicResponse> = Vec::new();
     for (key, told) in told {
         let partition = partition_of(context, key, told);

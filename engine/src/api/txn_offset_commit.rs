@@ -126,11 +126,14 @@ fn take_unknown(
     unknown
 }
 
-/// What was refused here comes first; a topic stands once.
+/// What was refused here comes first, and what is committed of the same topics stands with it; where nothing was, the answer is as the request.
 fn merged(
     mut topics: Vec<TxnOffsetCommitResponseTopic>,
     committed: TxnOffsetCommitResponse,
 ) -> TxnOffsetCommitResponse {
+    if topics.is_empty() {
+        return committed;
+    }
     for answered in committed.topics {
         match topics.iter_mut().find(|topic| topic.name == answered.name) {
             Some(topic) => topic.partitions.extend(answered.partitions),

@@ -12,7 +12,6 @@ use crate::metadata::quorum::ENTRY_BYTES_MAX;
 use crate::metrics::{GROUPS_MAX_DEFAULT, Metrics, TOPICS_MAX_DEFAULT};
 use crate::partition::PartitionSettings;
 use crate::placement::ShardId;
-use crate::share::settings::ShareConfig;
 use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
 use hayate_storage::store::StoreConfig;
 use hayate_storage::wal::WalConfig;
@@ -140,8 +139,6 @@ pub struct BrokerOptions {
     pub metrics_groups_max: usize,
     /// What holds for groups and their offsets.
     pub groups: GroupConfig,
-    /// What holds for share groups.
-    pub shares: ShareConfig,
     /// What holds for the states of share groups.
     pub share_states: ShareStateConfig,
     /// What holds for transactions.
@@ -203,7 +200,6 @@ impl BrokerOptions {
             metrics_topics_max: TOPICS_MAX_DEFAULT,
             metrics_groups_max: GROUPS_MAX_DEFAULT,
             groups: GroupConfig::default(),
-            shares: ShareConfig::default(),
             share_states: ShareStateConfig::default(),
             transactions: TxnLimits::default(),
             enlist_retry: (Duration::from_millis(20), Duration::from_millis(100)),

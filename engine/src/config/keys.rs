@@ -160,6 +160,27 @@ keys! {
         "Whether topics may be deleted.";
     "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
         "The most bytes of records that one fetch gets, whatever it asks for.";
+    "group.consumer.assignors" List Some("uniform,range"), Any,
+        "The assignors that members of consumer groups may ask for, uniform and range; groups whose members ask for none get the first.";
+    "group.consumer.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "How often members of consumer groups are to be heard, where the group itself says nothing.";
+    "group.consumer.max.heartbeat.interval.ms" Int Some("15000"), AtLeast(1),
+        "The longest heartbeat interval that a consumer group may be set to.";
+    "group.consumer.max.session.timeout.ms" Int Some("60000"), AtLeast(1),
+        "The longest session timeout that a consumer group may be set to.";
+    "group.consumer.max.size" Int Some("2147483647"), AtLeast(1),
+        "The most members of a consumer group.";
+    "group.consumer.migration.policy" Text Some("bidirectional"), Any,
+        "Which groups change their kind while they have members, as these change their protocol: disabled, downgrade, upgrade, or \
+         bidirectional.";
+    "group.consumer.min.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "The shortest heartbeat interval that a consumer group may be set to.";
+    "group.consumer.min.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "The shortest session timeout that a consumer group may be set to.";
+    "group.consumer.regex.refresh.interval.ms" Int Some("600000"), AtLeast(10_000),
+        "How often the topics are looked for at the least that the expressions of consumer groups match.";
+    "group.consumer.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "How long members of consumer groups may be silent, where the group itself says nothing.";
     "group.initial.rebalance.delay.ms" Int Some("3000"), Any,
         "How long the first rebalance of an empty group waits for further members.";
     "group.max.session.timeout.ms" Int Some("1800000"), Any,
@@ -172,10 +193,22 @@ keys! {
         "How often a record is delivered to a share group at most.";
     "group.share.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
         "How often members of share groups are to tell of themselves.";
+    "group.share.max.heartbeat.interval.ms" Int Some("15000"), AtLeast(1),
+        "The longest heartbeat interval that a share group may be set to.";
+    "group.share.max.record.lock.duration.ms" Int Some("60000"), Between(30_000, 3_600_000),
+        "The longest time that a share group may be set to let a member keep a record.";
+    "group.share.max.session.timeout.ms" Int Some("60000"), AtLeast(1),
+        "The longest session timeout that a share group may be set to.";
     "group.share.max.share.sessions" Int Some("2000"), AtLeast(1),
         "Share sessions that the broker keeps, over all shards.";
     "group.share.max.size" Int Some("200"), Between(1, 1000),
         "The most members of a share group.";
+    "group.share.min.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "The shortest heartbeat interval that a share group may be set to.";
+    "group.share.min.record.lock.duration.ms" Int Some("15000"), Between(1000, 30_000),
+        "The shortest time that a share group may be set to let a member keep a record.";
+    "group.share.min.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "The shortest session timeout that a share group may be set to.";
     "group.share.partition.max.record.locks" Int Some("2000"), Between(100, 10_000),
         "Records of a partition, from the first that is not settled on, that may be with the members of a share group.";
     "group.share.record.lock.duration.ms" Int Some("30000"), Between(1000, 3_600_000),

@@ -6,6 +6,7 @@
 
 mod admin;
 mod classic;
+pub mod configs;
 mod figures;
 mod join;
 mod leave;
@@ -335,11 +336,14 @@ impl Groups {
         }
         match self.consumer(&id) {
             Some(group) if !group.members.is_empty() => return self.join_consumer(moment, &join, effects),
+            // An empty one becomes a classic group, if somebody begins it.
+            is_empty
+                if !member.is_empty() && (is_empty.is_some() || !self.groups.contains_key(id.as_str())) =>
+            {
+                return step::refuse_join(effects, join.waiting, &member, ResponseError::UnknownMemberId);
+            }
             Some(_) => self.forget(&id, effects),
             None => {}
-        }
-        if !member.is_empty() && !self.groups.contains_key(id.as_str()) {
-            return step::refuse_join(effects, join.waiting, &member, ResponseError::UnknownMemberId);
         }
         let is_new = !self.groups.contains_key(id.as_str());
         self.ensure_simple(&id, Some(moment.wall_ms));

@@ -7,6 +7,17 @@ use crate::metadata::image::{ConfigKind, ConfigResource, MetadataImage};
 use crate::partition::Isolation;
 use std::time::Duration;
 
+/// Where a group begins.
+pub const RESET: &str = "share.auto.offset.reset";
+/// How often a member of a share group is to tell of itself.
+pub const HEARTBEAT: &str = "share.heartbeat.interval.ms";
+/// How far a share group may see.
+pub const ISOLATION: &str = "share.isolation.level";
+/// How long a member of a share group may keep a record.
+pub const LOCK: &str = "share.record.lock.duration.ms";
+/// How long a member of a share group may be silent.
+pub const SESSION: &str = "share.session.timeout.ms";
+
 /// What the broker says about share groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareConfig {
@@ -14,10 +25,16 @@ pub struct ShareConfig {
     pub limits: ShareLimits,
     /// `group.share.record.lock.duration.ms`: how long a member may keep a record.
     pub lock_ms: i32,
+    /// What a group may be set to: `group.share.min.record.lock.duration.ms` and `max`.
+    pub lock_ms_range: (i32, i32),
     /// `group.share.session.timeout.ms`: how long a member may be silent.
     pub session_ms: i32,
+    /// What a group may be set to: `group.share.min.session.timeout.ms` and `max`.
+    pub session_ms_range: (i32, i32),
     /// `group.share.heartbeat.interval.ms`: how often it is to tell of itself.
     pub heartbeat_ms: i32,
+    /// What a group may be set to: `group.share.min.heartbeat.interval.ms` and `max`.
+    pub heartbeat_ms_range: (i32, i32),
     /// `group.share.max.size`: members of a group.
     pub size_max: usize,
     /// `group.share.max.share.sessions`: share sessions of the broker.
@@ -30,8 +47,11 @@ impl Default for ShareConfig {
         ShareConfig {
             limits: ShareLimits::default(),
             lock_ms: 30_000,
+            lock_ms_range: (15_000, 60_000),
             session_ms: 45_000,
+            session_ms_range: (45_000, 60_000),
             heartbeat_ms: 5_000,
+            heartbeat_ms_range: (5_000, 15_000),
             size_max: 200,
             sessions_max: 2_000,
         }
@@ -110,15 +130,12 @@ impl ShareConfig {
         let text = |name: &str| set.and_then(|set| set.get(name)).map(|value| value.trim());
         let number =
             |name: &str, otherwise| text(name).and_then(|value| value.parse().ok()).unwrap_or(otherwise);
-        let committed =
-            text("share.isolation.level").is_some_and(|it| it.eq_ignore_ascii_case("read_committed"));
+        let committed = text(ISOLATION).is_some_and(|it| it.eq_ignore_ascii_case("read_committed"));
         GroupSettings {
-            lock_ms: number("share.record.lock.duration.ms", self.lock_ms),
-            session_ms: number("share.session.timeout.ms", self.session_ms),
-            heartbeat_ms: number("share.heartbeat.interval.ms", self.heartbeat_ms),
-            reset: text("share.auto.offset.reset")
-                .and_then(OffsetReset::parse)
-                .unwrap_or(OffsetReset::Latest),
+            lock_ms: number(LOCK, self.lock_ms),
+            session_ms: number(SESSION, self.session_ms),
+            heartbeat_ms: number(HEARTBEAT, self.heartbeat_ms),
+            reset: text(RESET).and_then(OffsetReset::parse).unwrap_or(OffsetReset::Latest),
             isolation: if committed { Isolation::Committed } else { Isolation::Uncommitted },
         }
     }

@@ -22,8 +22,6 @@ mod records;
 mod refusal;
 mod serve;
 mod target;
-#[cfg(test)]
-mod tests;
 
 pub(super) use apply::id_of;
 pub(super) use expressions::Resolved;
@@ -288,6 +286,16 @@ impl ConsumerGroup {
             return if epoch < 0 { Ok(()) } else { Err(ResponseError::UnknownMemberId) };
         };
         validate_epoch(self.members.get(id).ok_or(ResponseError::UnknownMemberId)?, epoch)
+    }
+
+    /// What records make of the group, to be compared.
+    #[cfg(test)]
+    pub(super) fn hard_state(&self) -> impl PartialEq + std::fmt::Debug + use<> {
+        (
+            (self.epoch, self.metadata_hash, self.target_epoch, self.has_old_metadata),
+            (self.members.clone(), self.targets.clone(), self.owners.clone()),
+            (self.instances.clone(), self.resolved.clone(), self.subscribed_by.clone()),
+        )
     }
 
     /// The records by which the group goes.

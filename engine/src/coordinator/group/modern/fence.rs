@@ -3,9 +3,10 @@
 //! After `consumerGroupFenceMembers` and the timers of Apache Kafka 4.2's `GroupMetadataManager`.
 
 use super::heartbeat::Scene;
-use super::serve::{SESSION_CONFIG, setting};
+use super::serve::setting;
 use super::{ConsumerGroup, MemberState, records};
 use crate::coordinator::group::Groups;
+use crate::coordinator::group::configs::CONSUMER_SESSION;
 use crate::coordinator::group::step::millis;
 use crate::coordinator::group::timers::Alarm;
 use crate::coordinator::records::GroupRecord;
@@ -112,7 +113,7 @@ impl Groups {
 
     /// A consumer group was replayed: its members' sessions begin.
     pub(in crate::coordinator::group) fn consumer_loaded(&mut self, moment: &Moment, id: &str) {
-        let session_ms = setting(moment, id, SESSION_CONFIG, self.config.consumer.session_ms);
+        let session_ms = setting(moment, id, CONSUMER_SESSION, self.config.consumer.session_ms);
         let Some((group, timers)) = self.consumer_and_timers(id) else { return };
         for member in group.members.values() {
             let alarms = group.timers.entry(member.id.clone()).or_default();

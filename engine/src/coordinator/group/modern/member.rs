@@ -169,7 +169,7 @@ impl Member {
     }
 
     /// What is recorded of what the member has.
-    pub(super) fn progress(&self) -> ConsumerGroupCurrentMemberAssignmentValue {
+    pub(in crate::coordinator::group) fn progress(&self) -> ConsumerGroupCurrentMemberAssignmentValue {
         ConsumerGroupCurrentMemberAssignmentValue {
             member_epoch: self.epoch,
             previous_member_epoch: self.previous_epoch,

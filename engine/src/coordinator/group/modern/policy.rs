@@ -80,6 +80,10 @@ pub struct ConsumerGroupConfig {
     pub session_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`, where the group itself says nothing.
     pub heartbeat_ms: i32,
+    /// `group.consumer.min.session.timeout.ms` and `…max…`: what a group may say.
+    pub session_ms_range: (i32, i32),
+    /// `group.consumer.min.heartbeat.interval.ms` and `…max…`: what a group may say.
+    pub heartbeat_ms_range: (i32, i32),
     /// `group.consumer.max.size`
     pub size_max: usize,
     /// `group.consumer.assignors`
@@ -96,6 +100,8 @@ impl Default for ConsumerGroupConfig {
         ConsumerGroupConfig {
             session_ms: 45_000,
             heartbeat_ms: 5_000,
+            session_ms_range: (45_000, 60_000),
+            heartbeat_ms_range: (5_000, 15_000),
             size_max: i32::MAX as usize,
             assignors: Assignors::default(),
             migration: MigrationPolicy::Bidirectional,

@@ -6,6 +6,7 @@ use super::heartbeat::{JOIN_EPOCH, LEAVE_EPOCH, Planned, Scene, check_instance, 
 use super::member::LEFT_EPOCH;
 use super::{Beat, ConsumerGroup, ConsumerState, MemberState, Refusal, migrate, records};
 use crate::coordinator::group::classic::ClassicState;
+use crate::coordinator::group::configs::{CONSUMER_HEARTBEAT, CONSUMER_SESSION};
 use crate::coordinator::group::step::{millis, text};
 use crate::coordinator::group::timers::{Alarm, Timers};
 use crate::coordinator::group::{Group, GroupAnswer, Groups};
@@ -18,11 +19,6 @@ use kafka_protocol::messages::ConsumerGroupHeartbeatResponse;
 use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use std::collections::BTreeSet;
 use std::rc::Rc;
-
-/// A group's own `group.consumer.session.timeout.ms`.
-pub(super) const SESSION_CONFIG: &str = "consumer.session.timeout.ms";
-/// A group's own `group.consumer.heartbeat.interval.ms`.
-pub(super) const HEARTBEAT_CONFIG: &str = "consumer.heartbeat.interval.ms";
 
 /// What a group itself is set to, or else this.
 pub(super) fn setting(moment: &Moment, group: &str, name: &str, otherwise: i32) -> i32 {
@@ -131,13 +127,13 @@ impl Groups {
             self.begin_classic_sessions(moment, id);
         }
         self.follow_plan(moment, id, &planned);
-        let session_ms = setting(moment, id, SESSION_CONFIG, self.config.consumer.session_ms);
+        let session_ms = setting(moment, id, CONSUMER_SESSION, self.config.consumer.session_ms);
         self.set_session(moment, id, &planned.member.id, session_ms);
         if planned.reconciles {
             self.set_rebalance(moment, id, &planned);
         }
         self.note_stable(moment.now, id);
-        let heartbeat_ms = setting(moment, id, HEARTBEAT_CONFIG, self.config.consumer.heartbeat_ms);
+        let heartbeat_ms = setting(moment, id, CONSUMER_HEARTBEAT, self.config.consumer.heartbeat_ms);
         let response = ConsumerGroupHeartbeatResponse::default()
             .with_member_id(Some(text(&planned.member.id)))
             .with_member_epoch(planned.member.epoch)
