@@ -6,7 +6,7 @@
 
 use super::expressions::Update;
 use super::heartbeat::{Caller, Change, Planned, check_instance, unknown_instance};
-use super::{CONSUMER, ConsumerGroup, Member, MemberState, Refusal, embedded};
+use super::{CONSUMER, ConsumerGroup, Member, MemberState, Refusal, embedded, records};
 use crate::coordinator::group::join::{Join, KNOWN_MEMBER_ID_VERSION};
 use crate::coordinator::group::step::{self, Waiting, millis, text};
 use crate::coordinator::group::timers::Alarm;
@@ -119,6 +119,7 @@ impl Groups {
         } else {
             change.plan(updated, bumps_for, &mut written)?
         };
+        records::check_sizes(&written, self.config.record_bytes_max)?;
         self.write_all(written, effects);
         Ok((planned, downgrades))
     }

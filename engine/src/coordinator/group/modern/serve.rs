@@ -117,6 +117,7 @@ impl Groups {
             None => self.existing_consumer(id)?,
         };
         let planned = group.plan_heartbeat(&scene, beat, &mut written)?;
+        records::check_sizes(&written, self.config.record_bytes_max)?;
         if made.is_some() {
             self.call_off_classic(moment, id, effects);
         }
