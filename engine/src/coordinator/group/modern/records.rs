@@ -39,7 +39,22 @@ pub(super) fn bytes_max(record: &GroupRecord) -> usize {
         GroupRecord::ConsumerGroupRegularExpression(key, Some(value)) => {
             key.regular_expression.len() + texts(&value.topics)
         }
-        _ => return 0,
+        GroupRecord::ConsumerGroupMemberMetadata(_, None)
+        | GroupRecord::ConsumerGroupTargetAssignmentMember(_, None)
+        | GroupRecord::ConsumerGroupCurrentMemberAssignment(_, None)
+        | GroupRecord::ConsumerGroupRegularExpression(_, None)
+        | GroupRecord::ConsumerGroupMetadata(..)
+        | GroupRecord::ConsumerGroupPartitionMetadata(..)
+        | GroupRecord::ConsumerGroupTargetAssignmentMetadata(..)
+        | GroupRecord::OffsetCommit(..)
+        | GroupRecord::GroupMetadata(..)
+        | GroupRecord::ShareGroupMemberMetadata(..)
+        | GroupRecord::ShareGroupMetadata(..)
+        | GroupRecord::ShareGroupTargetAssignmentMetadata(..)
+        | GroupRecord::ShareGroupTargetAssignmentMember(..)
+        | GroupRecord::ShareGroupCurrentMemberAssignment(..)
+        | GroupRecord::ShareGroupStatePartitionMetadata(..)
+        | GroupRecord::Unknown(..) => return 0,
     };
     // Ids and names of clients are strings of the wire: at most 32,767 bytes each.
     listed + FIXED_BYTES + 3 * i16::MAX as usize

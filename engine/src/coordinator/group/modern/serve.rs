@@ -80,7 +80,7 @@ impl Groups {
         match self.groups.get(id) {
             Some(Group::Consumer(group)) => Ok(group),
             Some(Group::Classic(_)) => Err(not_found(format!("Group {id} is not a consumer group."))),
-            None => Err(not_found(format!("Consumer group {id} not found."))),
+            None => Err(not_found(format!("Group {id} not found."))),
         }
     }
 
@@ -153,7 +153,8 @@ impl Groups {
                 let (written, group) = migrate::upgrade(group, &self.scene(moment))?;
                 Ok(Room::Made(written, Box::new(group)))
             }
-            Some(Group::Classic(_)) | None => self.existing_consumer(id).map(|_| Room::There),
+            None => Err(not_found(format!("Consumer group {id} not found."))),
+            Some(Group::Classic(_)) => self.existing_consumer(id).map(|_| Room::There),
         }
     }
 
