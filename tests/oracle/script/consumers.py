@@ -2,6 +2,7 @@
 
 from peer import TopicId
 
+from .configs import APPEND, DELETE, GROUP, SET
 from .groups import NOBODY, Group, protocols, subscription
 from .step import ALL, LAST, ask, create, topic
 
@@ -243,6 +244,39 @@ def with_owned(*numbers):
     return b"\0\1" + subscription(ONE)[2:] + owned
 
 
+def settings():
+    """What a group is set to by itself."""
+    group = Consumers("cons-set")
+    session, interval = "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"
+
+    def alter(tell, *configs, name="cons-set"):
+        resource = {"ResourceType": GROUP, "ResourceName": name, "Configs": [
+            {"Name": key, "ConfigOperation": operation, "Value": value} for key, operation, value in configs]}
+        return ask(f"IncrementalAlterConfigs: cons-set: {tell}", "IncrementalAlterConfigs", {"Resources": [resource]})
+
+    keys = [session, interval]
+    shown = {"Resources": [{"ResourceType": GROUP, "ResourceName": "cons-set", "ConfigurationKeys": keys}], "IncludeSynonyms": True}
+    return [
+        alter("an interval of its own", (interval, SET, "6000")),
+        group.enter_as("a joins", "a"),
+        alter("both", (interval, SET, " 7000 "), (session, SET, "50000")),
+        group.beat("a hears of it", "a", 1),
+        ask("DescribeConfigs: cons-set", "DescribeConfigs", shown),
+        ask("ListConfigResources: cons-set: groups", "ListConfigResources", {"ResourceTypes": [GROUP]}, [1]),
+        *(alter(f"{key} = {value}", (key, SET, value)) for key in keys for value in ("0", "-1", "4999", "60001", "soon", "", None)),
+        alter("another setting", ("consumer.name", SET, "x")),
+        alter("one setting twice", (session, SET, "46000"), (session, SET, "47000")),
+        alter("one more word", (session, APPEND, "1")),
+        alter("without a name", (session, SET, "46000"), name=""),
+        ask("AlterConfigs: cons-set: one alone", "AlterConfigs", {"Resources": [
+            {"ResourceType": GROUP, "ResourceName": "cons-set", "Configs": [{"Name": session, "Value": "55000"}]}]}),
+        alter("none", (session, DELETE, None), (interval, DELETE, None)),
+        ask("DescribeConfigs: cons-set: none", "DescribeConfigs", shown),
+        group.beat("a hears of the broker's", "a", 1),
+        group.beat("a leaves", "a", -1),
+    ]
+
+
 STEPS = [
     create("those that consumer groups read", topic(ONE, 4), topic(OTHER, 2)),
     ask("FindCoordinator: consumer groups' topic, once it is there", "FindCoordinator", {"CoordinatorKeys": ["cons"]}, [6]),
@@ -251,4 +285,5 @@ STEPS = [
     *statics(),
     *expressions(),
     *migration(),
+    *settings(),
 ]

@@ -87,9 +87,13 @@ pub fn check(configs: &ConfigMap, config: &GroupConfig) -> Result<(), ApiError> 
 }
 
 fn int(name: &str, value: &str) -> Result<i32, ApiError> {
-    value.trim().parse().map_err(|_| {
-        invalid(format!("Invalid value {value} for configuration {name}: Not a number of type INT"))
-    })
+    let because =
+        |why: &str| invalid(format!("Invalid value {} for configuration {name}: {why}", value.trim()));
+    match value.trim().parse() {
+        Ok(number) if number >= 1 => Ok(number),
+        Ok(_) => Err(because("Value must be at least 1")),
+        Err(_) => Err(because("Not a number of type INT")),
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +114,7 @@ mod tests {
             (CONSUMER_SESSION, "60001", "less than or equal to group.consumer.max.session.timeout.ms"),
             (CONSUMER_HEARTBEAT, "1", "greater than or equal to group.consumer.min.heartbeat.interval.ms"),
             (CONSUMER_HEARTBEAT, "15001", "less than or equal to group.consumer.max.heartbeat.interval.ms"),
+            (CONSUMER_HEARTBEAT, "0", "Value must be at least 1"),
             (CONSUMER_HEARTBEAT, "soon", "Not a number of type INT"),
             ("consumer.name", "x", "Unknown group config name: consumer.name"),
         ] {
