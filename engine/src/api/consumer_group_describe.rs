@@ -21,20 +21,24 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let mut asked = Vec::new();
     for group in wanted {
         let describe = GroupRequest::ConsumerDescribe { groups: vec![group.0.to_string()] };
-        let question = if has_any { Some(ask_group(&context, group, describe).await) } else { None };
+        let question = match (has_any, group.is_empty()) {
+            (false, _) => Err(ErrorCode::UnsupportedVersion),
+            (true, true) => Err(ErrorCode::InvalidGroupId),
+            (true, false) => Ok(ask_group(&context, group, describe).await),
+        };
         asked.push((group.clone(), question));
     }
     let mut groups = Vec::with_capacity(asked.len());
     for (group, question) in asked {
         let described = match question {
-            Some(question) => {
+            Ok(question) => {
                 let described = question.answer(&context, |answer| match answer {
                     GroupAnswer::ConsumerDescribe(mut groups) => groups.pop(),
                     _ => None,
                 });
                 described.await
             }
-            None => Err(ErrorCode::UnsupportedVersion),
+            Err(code) => Err(code),
         };
         let mut described = described.unwrap_or_else(|code| refused(group, code));
         context.count_code(described.error_code);
