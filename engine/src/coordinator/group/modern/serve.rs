@@ -82,7 +82,7 @@ impl Groups {
             Some(Group::Classic(_) | Group::Share(_)) => {
                 Err(not_found(format!("Group {id} is not a consumer group.")))
             }
-            None => Err(not_found(format!("Consumer group {id} not found."))),
+            None => Err(not_found(format!("Group {id} not found."))),
         }
     }
 
@@ -154,9 +154,8 @@ impl Groups {
                 let (written, group) = migrate::upgrade(group, &self.scene(moment))?;
                 Ok(Room::Made(written, Box::new(group)))
             }
-            Some(Group::Classic(_) | Group::Share(_)) | None => {
-                self.existing_consumer(id).map(|_| Room::There)
-            }
+            Some(Group::Classic(_) | Group::Share(_)) => self.existing_consumer(id).map(|_| Room::There),
+            None => Err(not_found(format!("Consumer group {id} not found."))),
         }
     }
 
