@@ -13,7 +13,7 @@ mod member;
 mod offsets;
 mod rebalance;
 mod step;
-mod subscription;
+pub mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
