@@ -65,12 +65,12 @@ struct Member {
 }
 
 impl Member {
-    /// Joins, and waits until it has been assigned so many partitions.
+    /// Joins, and waits until it has been assigned so many partitions, or more.
     async fn join(bench: &Bench, rt: &Rt, id: &'static str, partitions: usize) -> Member {
         let mut member = Member { client: bench.client().await, id, epoch: 0, session: 0, assigned: 0 };
         loop {
             let beaten = member.beat().await;
-            if beaten == Ok(()) && member.assigned == partitions {
+            if beaten == Ok(()) && member.assigned >= partitions {
                 return member;
             }
             rt.sleep(Duration::from_millis(200)).await;
@@ -200,7 +200,7 @@ fn records_are_shared_settled_and_kept_too_long_and_a_crash_forgets_nothing_sett
         rt.sleep(Duration::from_secs(6)).await;
         assert_eq!(first.settle(&topic, 0, (5, 8), 1).await, Err(ErrorCode::InvalidRecordState));
         assert_eq!(second.settle(&topic, 0, (3, 3), 1).await, Err(ErrorCode::InvalidRecordState));
-        assert_eq!(runs(&second.fetch(&topic, 1).await.unwrap(), 0), [(3, 4, 3), (5, 5, 2), (6, 8, 2)]);
+        assert_eq!(runs(&second.fetch(&topic, 1).await.unwrap(), 0), [(3, 4, 3), (5, 8, 2)]);
         assert_eq!(second.settle(&topic, 0, (5, 6), 1).await, Ok(()));
         bench.crash();
 
@@ -306,7 +306,7 @@ fn over_crashes_nothing_settled_comes_again_and_everything_comes() {
             drop(running);
             running = bench.start().await;
         }
-        let mut last = Member::join(&bench, &rt, "last", 2).await;
+        let mut last = Member::join(&bench, &rt, "last", 1).await;
         for _ in 0..200 {
             if told.settled == told.produced {
                 break;
