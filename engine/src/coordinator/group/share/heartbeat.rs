@@ -203,8 +203,8 @@ impl ShareGroup {
             self.target.values().any(|has| has.get(topic).is_some_and(|has| has.contains(partition)))
         };
         let waits = self.assignable(&subscribed);
-        let waits =
-            waits.iter().any(|(topic, numbers)| !numbers.iter().all(|number| is_assigned(topic, number)));
+        let waits = self.assignment_epoch >= self.epoch
+            && waits.iter().any(|(topic, numbers)| !numbers.iter().all(|number| is_assigned(topic, number)));
         if resubscribed || hash != self.metadata_hash || waits {
             self.bump(hash, step);
         }
