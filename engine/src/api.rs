@@ -50,6 +50,13 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod push_telemetry;
+pub mod share;
+mod share_acknowledge;
+mod share_fetch;
+mod share_group_describe;
+mod share_group_heartbeat;
+mod share_group_offsets;
+mod share_group_states;
 mod sync_group;
 mod topics;
 mod txn_offset_commit;
@@ -220,6 +227,18 @@ const GET_TELEMETRY_SUBSCRIPTIONS: i16 = 71;
 const PUSH_TELEMETRY: i16 = 72;
 const LIST_CONFIG_RESOURCES: i16 = 74;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
+const SHARE_GROUP_HEARTBEAT: i16 = 76;
+const SHARE_GROUP_DESCRIBE: i16 = 77;
+const SHARE_FETCH: i16 = 78;
+const SHARE_ACKNOWLEDGE: i16 = 79;
+const INITIALIZE_SHARE_GROUP_STATE: i16 = 83;
+const READ_SHARE_GROUP_STATE: i16 = 84;
+const WRITE_SHARE_GROUP_STATE: i16 = 85;
+const DELETE_SHARE_GROUP_STATE: i16 = 86;
+const READ_SHARE_GROUP_STATE_SUMMARY: i16 = 87;
+const DESCRIBE_SHARE_GROUP_OFFSETS: i16 = 90;
+const ALTER_SHARE_GROUP_OFFSETS: i16 = 91;
+const DELETE_SHARE_GROUP_OFFSETS: i16 = 92;
 
 macro_rules! apis {
     ($($key:ident $min:literal..=$max:literal $permission:ident x $factor:literal;)*) => {
@@ -283,6 +302,18 @@ apis! {
     PUSH_TELEMETRY 0..=0 Nothing x 1;
     LIST_CONFIG_RESOURCES 0..=1 DescribeClusterConfigs x 4;
     DESCRIBE_TOPIC_PARTITIONS 0..=0 DescribeTopic x 64;
+    SHARE_GROUP_HEARTBEAT 1..=1 ReadGroup x 64;
+    SHARE_GROUP_DESCRIBE 1..=1 DescribeGroup x 64;
+    SHARE_FETCH 1..=1 ReadGroup x 64;
+    SHARE_ACKNOWLEDGE 1..=1 ReadGroup x 64;
+    INITIALIZE_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    READ_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    WRITE_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    DELETE_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    READ_SHARE_GROUP_STATE_SUMMARY 0..=0 ActOnCluster x 64;
+    DESCRIBE_SHARE_GROUP_OFFSETS 0..=0 DescribeGroup x 64;
+    ALTER_SHARE_GROUP_OFFSETS 0..=0 ReadGroup x 64;
+    DELETE_SHARE_GROUP_OFFSETS 0..=0 DeleteGroup x 64;
 }
 
 /// [`SERVED`], as the wire looks it up.
@@ -456,6 +487,18 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         PUSH_TELEMETRY => done(push_telemetry::serve(&context, body)),
         LIST_CONFIG_RESOURCES => done(list_config_resources::serve(&context, body)),
         DESCRIBE_TOPIC_PARTITIONS => done(describe_topic_partitions::serve(&context, body)),
+        SHARE_GROUP_HEARTBEAT => Box::pin(share_group_heartbeat::serve(context, body)),
+        SHARE_GROUP_DESCRIBE => Box::pin(share_group_describe::serve(context, body)),
+        SHARE_FETCH => share_fetch::begin(context, body)?,
+        SHARE_ACKNOWLEDGE => share_acknowledge::begin(context, body)?,
+        INITIALIZE_SHARE_GROUP_STATE => Box::pin(share_group_states::initialize(context, body)),
+        READ_SHARE_GROUP_STATE => Box::pin(share_group_states::read(context, body)),
+        WRITE_SHARE_GROUP_STATE => Box::pin(share_group_states::write(context, body)),
+        DELETE_SHARE_GROUP_STATE => Box::pin(share_group_states::delete(context, body)),
+        READ_SHARE_GROUP_STATE_SUMMARY => Box::pin(share_group_states::read_summary(context, body)),
+        DESCRIBE_SHARE_GROUP_OFFSETS => Box::pin(share_group_offsets::describe(context, body)),
+        ALTER_SHARE_GROUP_OFFSETS => Box::pin(share_group_offsets::alter(context, body)),
+        DELETE_SHARE_GROUP_OFFSETS => Box::pin(share_group_offsets::delete(context, body)),
         api_key => return Err(WireError::UnknownApiKey { api_key }),
     })
 }

@@ -14,6 +14,7 @@ pub mod offsets;
 pub mod partitioner;
 pub mod records;
 pub mod runtime;
+pub mod share_state;
 pub mod topics;
 pub mod txn;
 

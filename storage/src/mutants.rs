@@ -28,6 +28,14 @@ pub enum Mutant {
     UnverifiedTaken,
     /// A group's offsets are committed however their transaction ended.
     AbortedOffsetsKept,
+    /// What a coordinator tells does not wait until what it has written is safe.
+    CommitUnflushed,
+    /// Offsets are committed in whatever generation.
+    StaleGenerationTaken,
+    /// A coordinator that loads takes in no marker.
+    MarkerLost,
+    /// A session never ends.
+    MemberKept,
     /// The broker panics while it decodes a request of the client `TRIGGER`.
     PanicInDecoding,
     /// The broker panics while it answers a request of the client `TRIGGER`.
@@ -54,9 +62,19 @@ impl Mutant {
     ];
 
     /// Those that lives of transactions must catch, by the name that selects them.
-    pub const OF_TRANSACTIONS: [(&'static str, Mutant); 3] = [
+    pub const OF_TRANSACTIONS: [(&'static str, Mutant); 4] = [
         ("decision-forgotten", Mutant::DecisionForgotten),
         ("unverified-taken", Mutant::UnverifiedTaken),
+        ("aborted-offsets-kept", Mutant::AbortedOffsetsKept),
+        ("stable-too-far", Mutant::StableTooFar),
+    ];
+
+    /// Those that lives of groups must catch, by the name that selects them.
+    pub const OF_GROUPS: [(&'static str, Mutant); 5] = [
+        ("commit-unflushed", Mutant::CommitUnflushed),
+        ("stale-generation-taken", Mutant::StaleGenerationTaken),
+        ("marker-lost", Mutant::MarkerLost),
+        ("member-kept", Mutant::MemberKept),
         ("aborted-offsets-kept", Mutant::AbortedOffsetsKept),
     ];
 

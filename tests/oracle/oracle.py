@@ -148,6 +148,26 @@ class Tally:
         return not self.unlisted and not stale
 
 
+def steps_of(options, requests, last):
+    """Each step of the script in each of its versions."""
+    for part in options.part or PARTS:
+        for step in PARTS[part].STEPS:
+            for version in step.versions_of(requests, last):
+                yield step, version
+
+
+def play_all(both, peers, steps, tally, show):
+    """Plays steps, on all brokers at once."""
+    for step, version in steps:
+        began = time.monotonic()
+        seen = list(both.map(lambda peer: play(peer, step, version), peers))
+        if time.monotonic() - began > 1:
+            print(f"slow: {step.name} v{version}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+        tally.add(step, version, *seen)
+        if show and show in step.name:
+            print(step.name, version, *seen, sep="\n  ")
+
+
 def main():
     parser = argparse.ArgumentParser()
     for option in ("--jar", "--kafka", "--hayate"):
@@ -162,15 +182,11 @@ def main():
         spoken = [{api["ApiKey"]: api["MaxVersion"] for api in peer.ask("ApiVersions", 0, {})["ApiKeys"]} for peer in peers]
         last = {key: min(version, spoken[1].get(key, version)) for key, version in spoken[0].items()}
         tally = Tally(compare.read_list(HERE / "differences.txt"))
-        for step in [step for part in options.part or PARTS for step in PARTS[part].STEPS]:
-            for version in step.versions_of(requests, last):
-                began = time.monotonic()
-                seen = list(both.map(lambda peer: play(peer, step, version), peers))
-                if time.monotonic() - began > 1:
-                    print(f"slow: {step.name} v{version}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
-                tally.add(step, version, *seen)
-                if options.show and options.show in step.name:
-                    print(step.name, version, *seen, sep="\n  ")
+        try:
+            play_all(both, peers, steps_of(options, requests, last), tally, options.show)
+        except Exception:
+            tally.report(is_whole=False)
+            raise
     return 0 if tally.report(is_whole=not options.part) else 1
 
 

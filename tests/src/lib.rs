@@ -3,4 +3,5 @@
 pub mod broker;
 pub mod broker_sim;
 pub mod campaign;
+pub mod group_sim;
 pub mod store_sim;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Many lives of simulated stores, brokers and transactions, released. CI lives its share in the unit suite.
+# Many lives of simulated stores, brokers, transactions and coordinators of groups, released. CI lives its share in the unit suite.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 case ${1:-} in
@@ -12,3 +12,4 @@ simulate() {
 simulate store 0..10000
 simulate broker 0..3000
 simulate transactions 0..1000
+simulate groups 0..50000

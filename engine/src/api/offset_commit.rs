@@ -66,7 +66,7 @@ fn take_refused(
             if by_id { view.image.topic_by_id(&topic.topic_id) } else { view.image.topic(&topic.name) };
         let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
         if let Some(missing) = missing(topic, image, unknown) {
-            refused.push(missing);
+            put(&mut refused, missing, by_id);
         }
         if let Some(image) = image {
             (topic.name, topic.topic_id) = (topics::topic_name(&image.name), image.id);
@@ -111,16 +111,19 @@ fn merged(
         return committed;
     }
     let mut topics = refused;
-    for answered in committed {
-        let is_same = |topic: &&mut OffsetCommitResponseTopic| {
-            if by_id { topic.topic_id == answered.topic_id } else { topic.name == answered.name }
-        };
-        match topics.iter_mut().find(is_same) {
-            Some(topic) => topic.partitions.extend(answered.partitions),
-            None => topics.push(answered),
-        }
-    }
+    committed.into_iter().for_each(|answered| put(&mut topics, answered, by_id));
     topics
+}
+
+/// Puts the answers to partitions to those of their topic.
+fn put(topics: &mut Vec<OffsetCommitResponseTopic>, answered: OffsetCommitResponseTopic, by_id: bool) {
+    let is_same = |topic: &&mut OffsetCommitResponseTopic| {
+        if by_id { topic.topic_id == answered.topic_id } else { topic.name == answered.name }
+    };
+    match topics.iter_mut().find(is_same) {
+        Some(topic) => topic.partitions.extend(answered.partitions),
+        None => topics.push(answered),
+    }
 }
 
 #[cfg(test)]

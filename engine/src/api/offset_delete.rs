@@ -52,9 +52,8 @@ fn take_unknown(
             })
             .collect();
         if !missing.is_empty() {
-            unknown.push(
-                OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(missing),
-            );
+            let answer = OffsetDeleteResponseTopic::default().with_name(topic.name.clone());
+            put(&mut unknown, answer.with_partitions(missing));
         }
         topic.partitions.retain(|partition| exists(partition.partition_index));
     }
@@ -67,11 +66,15 @@ fn merge(response: &mut OffsetDeleteResponse, mut topics: Vec<OffsetDeleteRespon
     if topics.is_empty() {
         return;
     }
-    for answered in std::mem::take(&mut response.topics) {
-        match topics.iter_mut().find(|topic| topic.name == answered.name) {
-            Some(topic) => topic.partitions.extend(answered.partitions),
-            None => topics.push(answered),
-        }
-    }
+    let answered = std::mem::take(&mut response.topics);
+    answered.into_iter().for_each(|answered| put(&mut topics, answered));
     response.topics = topics;
+}
+
+/// Puts the answers to partitions to those of their topic.
+fn put(topics: &mut Vec<OffsetDeleteResponseTopic>, answered: OffsetDeleteResponseTopic) {
+    match topics.iter_mut().find(|topic| topic.name == answered.name) {
+        Some(topic) => topic.partitions.extend(answered.partitions),
+        None => topics.push(answered),
+    }
 }

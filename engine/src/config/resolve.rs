@@ -7,10 +7,13 @@ use super::{Config, ConfigError, Given, Machine, Origin, Setting, show};
 use crate::broker::BrokerOptions;
 use crate::coordinator::group::{Assignors, ConsumerGroupConfig, GroupConfig, MigrationPolicy};
 use crate::coordinator::offsets::OffsetLimits;
+use crate::coordinator::share_state::ShareStateConfig;
 use crate::coordinator::topics::{InternalTopic, InternalTopics};
 use crate::coordinator::txn::TxnLimits;
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
+use crate::share::partition::ShareLimits;
+use crate::share::settings::ShareConfig;
 use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
 use hayate_storage::wal::WalConfig;
 use std::collections::BTreeMap;
@@ -182,6 +185,7 @@ fn options(
         metrics_topics_max: values.size("metrics.topics.max"),
         metrics_groups_max: values.size("metrics.groups.max"),
         groups: groups(values, consumer?),
+        share_states: share_states(values),
         transactions: transactions(values),
         enlist_retry: (
             values.millis("add.partitions.to.txn.retry.backoff.ms"),
@@ -252,7 +256,44 @@ fn groups(values: &Values<'_>, consumer: ConsumerGroupConfig) -> GroupConfig {
             retention_ms: values.required("offsets.retention.minutes") * MINUTE_MS,
         },
         expiry_check: values.millis("offsets.retention.check.interval.ms"),
+        shares: shares(values),
         ..GroupConfig::default()
+    }
+}
+
+fn shares(values: &Values<'_>) -> ShareConfig {
+    let number = |name| i32::try_from(values.required(name)).unwrap_or(i32::MAX);
+    ShareConfig {
+        limits: ShareLimits {
+            deliveries_max: i16::try_from(values.required("group.share.delivery.count.limit"))
+                .unwrap_or(i16::MAX),
+            locks_max: values.required("group.share.partition.max.record.locks"),
+        },
+        lock_ms: number("group.share.record.lock.duration.ms"),
+        lock_ms_range: (
+            number("group.share.min.record.lock.duration.ms"),
+            number("group.share.max.record.lock.duration.ms"),
+        ),
+        session_ms: number("group.share.session.timeout.ms"),
+        session_ms_range: (
+            number("group.share.min.session.timeout.ms"),
+            number("group.share.max.session.timeout.ms"),
+        ),
+        heartbeat_ms: number("group.share.heartbeat.interval.ms"),
+        heartbeat_ms_range: (
+            number("group.share.min.heartbeat.interval.ms"),
+            number("group.share.max.heartbeat.interval.ms"),
+        ),
+        size_max: values.size("group.share.max.size"),
+        sessions_max: values.size("group.share.max.share.sessions"),
+    }
+}
+
+fn share_states(values: &Values<'_>) -> ShareStateConfig {
+    ShareStateConfig {
+        updates_per_snapshot: values.size("share.coordinator.snapshot.update.records.per.snapshot"),
+        prune_interval: values.millis("share.coordinator.state.topic.prune.interval.ms"),
+        cold_interval: values.millis("share.coordinator.cold.partition.snapshot.interval.ms"),
     }
 }
 
@@ -288,7 +329,17 @@ fn internal_topics(values: &Values<'_>) -> InternalTopics {
             segment_bytes: values.required("transaction.state.log.segment.bytes"),
             ..defaults.transactions
         },
-        share: defaults.share,
+        share: InternalTopic {
+            partitions: number("share.coordinator.state.topic.num.partitions"),
+            replication_factor: small("share.coordinator.state.topic.replication.factor"),
+            replication_is_set: values.is_set("share.coordinator.state.topic.replication.factor"),
+            min_insync: Some((
+                small("share.coordinator.state.topic.min.isr"),
+                values.is_set("share.coordinator.state.topic.min.isr"),
+            )),
+            segment_bytes: values.required("share.coordinator.state.topic.segment.bytes"),
+            ..defaults.share
+        },
     }
 }
 

@@ -14,6 +14,7 @@ mod member;
 mod modern;
 mod offsets;
 mod rebalance;
+mod share;
 mod step;
 mod subscription;
 mod sync;
@@ -23,6 +24,7 @@ mod timers;
 
 pub use figures::{GroupCounts, GroupFigures, MemberFigures};
 pub use modern::{Assignors, ConsumerGroupConfig, MigrationPolicy};
+pub use share::{GroupOrder, StateOf};
 pub use step::{ClientInfo, GroupConfig, Rebalances};
 
 use super::offsets::Offsets;
@@ -40,13 +42,17 @@ use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
+use kafka_protocol::messages::share_group_describe_response;
 use kafka_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
-    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse, DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse,
     SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use modern::{Beat, ConsumerGroup, TopicWatch};
+use share::ShareGroup;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use step::{Step, Waiting, sync_answer, text};
@@ -147,6 +153,33 @@ pub enum GroupRequest {
         /// With topics that exist.
         request: OffsetDeleteRequest,
     },
+    /// To be a member of a share group.
+    ShareHeartbeat {
+        /// As it came.
+        request: ShareGroupHeartbeatRequest,
+        /// Whose it is.
+        client: ClientInfo,
+    },
+    /// How share groups are.
+    ShareDescribe {
+        /// Their ids.
+        groups: Vec<String>,
+    },
+    /// Of which partitions a share group has state.
+    SharePartitions {
+        /// Its id.
+        group: String,
+    },
+    /// To set where a share group is.
+    AlterShareOffsets {
+        /// As it came.
+        request: AlterShareGroupOffsetsRequest,
+    },
+    /// To delete where a share group is.
+    DeleteShareOffsets {
+        /// As it came.
+        request: DeleteShareGroupOffsetsRequest,
+    },
 }
 
 /// The answer to a [`GroupRequest`], of the same name.
@@ -178,6 +211,16 @@ pub enum GroupAnswer {
     OffsetFetch(OffsetFetchResponseGroup),
     /// What became of each.
     OffsetDelete(OffsetDeleteResponse),
+    /// Its epoch and its assignment.
+    ShareHeartbeat(ShareGroupHeartbeatResponse),
+    /// The groups, in the order of the request.
+    ShareDescribe(Vec<share_group_describe_response::DescribedGroup>),
+    /// The partitions, by topic.
+    SharePartitions(Result<BTreeMap<Uuid, (String, Vec<i32>)>, ResponseError>),
+    /// What became of each.
+    AlterShareOffsets(AlterShareGroupOffsetsResponse),
+    /// What became of each.
+    DeleteShareOffsets(DeleteShareGroupOffsetsResponse),
 }
 
 /// A group, of one of the kinds.
@@ -187,6 +230,8 @@ enum Group {
     Classic(ClassicGroup),
     /// For which the coordinator assigns.
     Consumer(Box<ConsumerGroup>),
+    /// Whose members share partitions.
+    Share(ShareGroup),
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -200,6 +245,8 @@ pub struct Groups {
     topics: TopicWatch,
     /// When expired offsets are looked for next.
     next_expiry: Option<MonoTime>,
+    /// The orders that are being carried out, by their numbers.
+    pending: BTreeMap<i64, (Rc<str>, share::Pending)>,
 }
 
 impl Groups {
@@ -213,6 +260,7 @@ impl Groups {
             rebalances: Rebalances::default(),
             topics: TopicWatch::default(),
             next_expiry: None,
+            pending: BTreeMap::new(),
         }
     }
 
@@ -226,6 +274,7 @@ impl Groups {
         self.groups.values().map(|group| match group {
             Group::Classic(group) => ("classic", group.state.name()),
             Group::Consumer(group) => ("consumer", group.state().name()),
+            Group::Share(group) => ("share", group.state()),
         })
     }
 
@@ -236,10 +285,28 @@ impl Groups {
         moment: &'a Moment,
         effects: &'a mut EffectsOf<Groups>,
     ) -> Option<(&'a mut ClassicGroup, Step<'a>)> {
-        let Groups { config, groups, timers, rebalances, .. } = self;
+        let Groups { config, groups, timers, rebalances, pending, .. } = self;
         match groups.get_mut(id)? {
-            Group::Classic(group) => Some((group, Step { moment, config, timers, rebalances, effects })),
-            Group::Consumer(_) => None,
+            Group::Classic(group) => {
+                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+            }
+            Group::Consumer(_) | Group::Share(_) => None,
+        }
+    }
+
+    /// The share group of that id, and a step for it.
+    fn share<'a>(
+        &'a mut self,
+        id: &str,
+        moment: &'a Moment,
+        effects: &'a mut EffectsOf<Groups>,
+    ) -> Option<(&'a mut ShareGroup, Step<'a>)> {
+        let Groups { config, groups, timers, rebalances, pending, .. } = self;
+        match groups.get_mut(id)? {
+            Group::Share(group) => {
+                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+            }
+            Group::Classic(_) | Group::Consumer(_) => None,
         }
     }
 
@@ -259,6 +326,8 @@ impl Groups {
             Some(ResponseError::InvalidGroupId)
         } else if !(self.config.session_min_ms..=self.config.session_max_ms).contains(&session) {
             Some(ResponseError::InvalidSessionTimeout)
+        } else if matches!(self.groups.get(id.as_str()), Some(Group::Share(_))) {
+            Some(ResponseError::InconsistentGroupProtocol)
         } else {
             None
         };
@@ -286,10 +355,14 @@ impl Groups {
     }
 
     fn ring(&mut self, moment: &Moment, id: &str, alarm: Alarm, effects: &mut EffectsOf<Groups>) {
+        if let (Some((group, mut step)), Alarm::Session(member)) = (self.share(id, moment, effects), &alarm) {
+            return group.session_due(member, &mut step);
+        }
         let Some((group, mut step)) = self.classic(id, moment, effects) else {
             return self.ring_consumer(moment, id, alarm, effects);
         };
         match alarm {
+            Alarm::Session(_) if is_active(Mutant::MemberKept) => {}
             Alarm::Session(member) => group.session_due(&member, &mut step),
             Alarm::Join => group.join_due(&mut step),
             Alarm::Sync => group.sync_due(&mut step),
@@ -321,7 +394,48 @@ impl Groups {
         match self.groups.remove(id) {
             Some(Group::Classic(mut group)) => group.cancel_timers(&mut self.timers),
             Some(Group::Consumer(mut group)) => group.cancel_timers(&mut self.timers),
+            Some(Group::Share(mut group)) => group.cancel_timers(&mut self.timers),
             None => {}
+        }
+    }
+
+    fn handle_share(
+        &mut self,
+        moment: &Moment,
+        token: Token,
+        request: GroupRequest,
+        effects: &mut EffectsOf<Groups>,
+    ) {
+        match request {
+            GroupRequest::ShareHeartbeat { request, client } => {
+                self.share_heartbeat(moment, token, &request, &client, effects);
+            }
+            GroupRequest::ShareDescribe { groups } => {
+                let described = groups.iter().map(|id| self.describe_share(moment, id)).collect();
+                effects.answer(token, GroupAnswer::ShareDescribe(described));
+            }
+            GroupRequest::SharePartitions { group } => {
+                effects.answer(token, GroupAnswer::SharePartitions(self.share_partitions(&group)));
+            }
+            GroupRequest::AlterShareOffsets { request } => {
+                self.alter_share_offsets(moment, token, &request, effects);
+            }
+            GroupRequest::DeleteShareOffsets { request } => {
+                self.delete_share_offsets(moment, token, &request, effects);
+            }
+            GroupRequest::Join { .. }
+            | GroupRequest::Sync { .. }
+            | GroupRequest::Heartbeat { .. }
+            | GroupRequest::Leave { .. }
+            | GroupRequest::List { .. }
+            | GroupRequest::Describe { .. }
+            | GroupRequest::Delete { .. }
+            | GroupRequest::ConsumerHeartbeat { .. }
+            | GroupRequest::ConsumerDescribe { .. }
+            | GroupRequest::OffsetCommit { .. }
+            | GroupRequest::TxnOffsetCommit { .. }
+            | GroupRequest::OffsetFetch { .. }
+            | GroupRequest::OffsetDelete { .. } => unreachable!("these are of no share group"),
         }
     }
 
@@ -338,7 +452,7 @@ impl Groups {
             }
             None => {
                 // One of another kind has come after the group that the record is of.
-                if self.consumer(id).is_none() {
+                if matches!(self.groups.get(id), Some(Group::Classic(_))) {
                     self.drop_group(id);
                 }
             }
@@ -350,7 +464,7 @@ impl Machine for Groups {
     type Record = GroupRecord;
     type Request = GroupRequest;
     type Answer = GroupAnswer;
-    type Order = ();
+    type Order = GroupOrder;
 
     fn encode(record: &GroupRecord) -> Encoded {
         // Names come from requests, whose strings are bounded as those of records are.
@@ -368,7 +482,10 @@ impl Machine for Groups {
                     self.ensure_simple(&key.group, None);
                 }
             }
-            record => self.apply_group_record(&record),
+            record => match share::group_of(&record) {
+                Some(id) => self.apply_share(id, &record),
+                None => self.apply_group_record(&record),
+            },
         }
         Ok(())
     }
@@ -384,6 +501,9 @@ impl Machine for Groups {
             match self.classic(&id, moment, effects) {
                 Some((group, mut step)) => group.loaded(&mut step),
                 None => self.consumer_loaded(moment, &id),
+            }
+            if let Some((group, mut step)) = self.share(&id, moment, effects) {
+                group.loaded(&mut step);
             }
         }
         self.next_expiry = Some(moment.now + self.config.expiry_check);
@@ -439,10 +559,19 @@ impl Machine for Groups {
                 effects.answer(token, GroupAnswer::Describe(described));
             }
             GroupRequest::Delete { groups } => {
+                if let [id] = &groups[..]
+                    && self.delete_share_group(moment, token, id, effects)
+                {
+                    return;
+                }
                 let deleted = groups.iter().map(|id| self.delete(id, effects)).collect();
                 effects.answer(token, GroupAnswer::Delete(deleted));
             }
-            request => self.handle_offsets(moment, token, request, effects),
+            request @ (GroupRequest::OffsetCommit { .. }
+            | GroupRequest::TxnOffsetCommit { .. }
+            | GroupRequest::OffsetFetch { .. }
+            | GroupRequest::OffsetDelete { .. }) => self.handle_offsets(moment, token, request, effects),
+            request => self.handle_share(moment, token, request, effects),
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hayate_net::error::ErrorCode;
 use hayate_rt::MonoTime;
 use hayate_storage::batch::{BatchBuilder, ProducerId};
+use hayate_storage::mutants::{Mutant, is_active};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
@@ -184,7 +185,8 @@ impl<M: Machine> Hosted<M> {
             .into_iter()
             .filter_map(|(token, answer)| active.waiting.remove(&token).map(|reply| (reply, answer)));
         let released = Released { answers: answers.collect(), orders };
-        if appends.is_empty() && active.unsettled.is_empty() {
+        let waits_for_none = appends.is_empty() && active.unsettled.is_empty();
+        if waits_for_none || is_active(Mutant::CommitUnflushed) {
             return (Next::Rest, Some(released));
         }
         if !appends.is_empty() || !released.answers.is_empty() || !released.orders.is_empty() {

@@ -12,6 +12,7 @@ use hayate_storage::batch::control::{EndTxnMarker, TxnOutcome};
 use hayate_storage::batch::records::{Records, RecordsError, body};
 use hayate_storage::batch::scan::{BatchScan, Checksums, Scanned};
 use hayate_storage::error::ReadError;
+use hayate_storage::mutants::{Mutant, is_active};
 use std::fmt;
 
 /// Bytes that are read at a time: Kafka's `offsets.load.buffer.size` is 5 MiB.
@@ -97,7 +98,7 @@ fn replay_batch<M: Machine>(batch: &Scanned<'_>, from: Offset, machine: &mut M) 
         let key = record.key.unwrap_or_default();
         if header.is_control() {
             let marker = EndTxnMarker::from_record(key, record.value.unwrap_or_default());
-            if let Some(marker) = marker {
+            if let Some(marker) = marker.filter(|_| !is_active(Mutant::MarkerLost)) {
                 machine.marker(header.producer_id, marker.outcome == TxnOutcome::Commit);
             }
             continue;

@@ -4,6 +4,8 @@ import dataclasses
 
 # Clients that know instances' names. (kafkajs does not.)
 STATIC = {"java", "confluent", "franz", "aiokafka"}
+# Clients of which a static member that comes back as the leader lets the group be; franz-go's joins again when its own plan would differ.
+LETS_BE = {"java", "confluent", "aiokafka"}
 # What the clients call the same assignor.
 BY_CLIENT = {("kafkajs", "builtin"): "RoundRobinAssigner"}
 CONSUMER_CLIENTS = ["java", "confluent", "franz"]
@@ -22,6 +24,10 @@ class Case:
 
     def has_static(self, number):
         return self.protocol != "both" and self.clients[number % len(self.clients)] in STATIC
+
+    def lets_be(self, client):
+        """Whether a member that comes back at once moves nothing of the others'."""
+        return client in LETS_BE
 
     def assignor_of(self, client):
         return BY_CLIENT.get((client, self.assignor), self.assignor)

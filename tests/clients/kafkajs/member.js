@@ -91,8 +91,8 @@ async function member(kafka, rest, lines) {
     await commit(new Map(due));
   }
   await commit(new Map(due));
+  gone("revoked"); // before it leaves: then others take over
   await consumer.stop();
-  gone("revoked");
   await consumer.disconnect();
   say("closed");
   return "ok";

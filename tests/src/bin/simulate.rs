@@ -1,18 +1,16 @@
-//! Lives of simulated stores and brokers by their seeds, as many as are asked for, on every core: one command for a million.
+//! Lives of simulated stores, coordinators of groups and brokers by their seeds, as many as are asked for, on every core: one command for a million.
 //!
-//! `simulate store|broker|transactions [--mutant NAME] FROM..TO` prints each life that breaks a promise, then what all of them met. The exit code
-//! is 0 when nothing broke and nothing was missed, 1 when something was, 2 for a mistaken command line.
+//! `simulate store|broker|transactions|groups [--mutant NAME] FROM..TO` prints each life that breaks a promise, then what all of them
+//! met. The exit code is 0 when nothing broke and nothing was missed, 1 when something was, 2 for a mistaken command line.
 
 use hayate_storage::mutants::Mutant;
 use hayate_tests::campaign::{Campaign, Outcome};
-use hayate_tests::{broker_sim, store_sim};
+use hayate_tests::{broker_sim, group_sim, store_sim};
 use std::ops::Range;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: simulate store|broker|transactions [--mutant NAME] FROM..TO
-       simulate store|broker|transactions [--mutant NAME] SEED     all that is known of one life
-mutants of the store: ack-before-flush, no-crc-at-recovery, stale-tail-accepted, release-before-flush, torn-group-half-replayed
-mutants of transactions: decision-forgotten, unverified-taken, aborted-offsets-kept";
+const USAGE: &str = "usage: simulate store|broker|transactions|groups [--mutant NAME] FROM..TO
+       simulate store|broker|transactions|groups [--mutant NAME] SEED     all that is known of one life";
 
 /// What is lived, and what a campaign of it must meet.
 #[derive(Clone, Copy)]
@@ -20,6 +18,7 @@ enum Subject {
     Store(Option<Mutant>),
     Broker,
     Transactions(Option<Mutant>),
+    Groups(Option<Mutant>),
 }
 
 impl Subject {
@@ -28,6 +27,7 @@ impl Subject {
             Subject::Store(mutant) => store_sim::run_seed(seed, mutant),
             Subject::Broker => broker_sim::run_seed(seed),
             Subject::Transactions(mutant) => broker_sim::transactions::run_seed(seed, mutant),
+            Subject::Groups(mutant) => group_sim::run_seed(seed, mutant),
         }
     }
 
@@ -36,6 +36,7 @@ impl Subject {
             Subject::Store(_) => store_sim::MUST_REACH,
             Subject::Broker => broker_sim::MUST_REACH,
             Subject::Transactions(_) => broker_sim::transactions::MUST_REACH,
+            Subject::Groups(_) => group_sim::MUST_REACH,
         }
     }
 }
@@ -45,6 +46,15 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let Some((subject, seeds)) = parse(&arguments) else {
         eprintln!("{USAGE}");
+        let of = [
+            ("the store", &Mutant::OF_STORE[..]),
+            ("transactions", &Mutant::OF_TRANSACTIONS),
+            ("groups", &Mutant::OF_GROUPS),
+        ];
+        for (subject, mutants) in of {
+            let names: Vec<&str> = mutants.iter().map(|(name, _)| *name).collect();
+            eprintln!("mutants of {subject}: {}", names.join(", "));
+        }
         return ExitCode::from(2);
     };
     if seeds.end - seeds.start == 1 {
@@ -65,20 +75,23 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[&str]) -> Option<(Subject, Range<u64>)> {
-    match arguments {
-        ["store", seeds] => Some((Subject::Store(None), parse_seeds(seeds)?)),
-        ["store", "--mutant", name, seeds] => {
-            let (_, mutant) = Mutant::OF_STORE.into_iter().find(|(known, _)| known == name)?;
-            Some((Subject::Store(Some(mutant)), parse_seeds(seeds)?))
-        }
-        ["broker", seeds] => Some((Subject::Broker, parse_seeds(seeds)?)),
-        ["transactions", seeds] => Some((Subject::Transactions(None), parse_seeds(seeds)?)),
-        ["transactions", "--mutant", name, seeds] => {
-            let (_, mutant) = Mutant::OF_TRANSACTIONS.into_iter().find(|(known, _)| known == name)?;
-            Some((Subject::Transactions(Some(mutant)), parse_seeds(seeds)?))
-        }
-        _ => None,
-    }
+    let (subject, mutant, seeds) = match *arguments {
+        [subject, seeds] => (subject, None, seeds),
+        [subject, "--mutant", name, seeds] => (subject, Some(name), seeds),
+        _ => return None,
+    };
+    let mutant = |known: &[(&str, Mutant)]| match mutant {
+        None => Some(None),
+        Some(name) => known.iter().find(|(known, _)| *known == name).map(|(_, mutant)| Some(*mutant)),
+    };
+    let subject = match subject {
+        "store" => Subject::Store(mutant(&Mutant::OF_STORE)?),
+        "broker" => mutant(&[]).map(|_| Subject::Broker)?,
+        "transactions" => Subject::Transactions(mutant(&Mutant::OF_TRANSACTIONS)?),
+        "groups" => Subject::Groups(mutant(&Mutant::OF_GROUPS)?),
+        _ => return None,
+    };
+    Some((subject, parse_seeds(seeds)?))
 }
 
 fn parse_seeds(seeds: &str) -> Option<Range<u64>> {

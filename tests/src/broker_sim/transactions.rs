@@ -29,7 +29,6 @@ pub const MUST_REACH: &[&str] = &[
     "shut out",
     "took too long",
     "came late",
-    "came late, before the marker",
     "decided before a crash, ended after",
     "crash",
     "kill",

@@ -34,6 +34,7 @@ impl Groups {
                     (&group.id, protocol_type, group.state.name(), "classic")
                 }
                 Group::Consumer(group) => (&group.id, CONSUMER, group.state().name(), "consumer"),
+                Group::Share(group) => (&group.id, "share", group.state(), "share"),
             };
             let fits = wants(&request.states_filter, state) && wants(&request.types_filter, kind);
             fits.then(|| {
@@ -75,6 +76,8 @@ impl Groups {
                 Some(ResponseError::NonEmptyGroup)
             }
             Some(Group::Classic(_) | Group::Consumer(_)) => None,
+            // A share group is deleted with its states.
+            Some(Group::Share(_)) => Some(ResponseError::GroupIdNotFound),
         };
         if refusal.is_none() {
             self.offsets.delete_group(id, effects);
@@ -101,11 +104,14 @@ impl Groups {
             let (expiry, is_empty) = match group {
                 Group::Classic(group) => (expiry_of(group), group.state == ClassicState::Empty),
                 Group::Consumer(group) => (Expiry::SinceCommit, group.members.is_empty()),
+                // It commits no offsets, and goes by request alone.
+                Group::Share(_) => continue,
             };
             // An empty group subscribes to nothing.
             let subscribed = |topic: &str| match group {
                 Group::Classic(group) => group.state == ClassicState::Stable && group.is_subscribed(topic),
                 Group::Consumer(group) => group.is_subscribed(topic),
+                Group::Share(_) => false,
             };
             let limits = &self.config.offsets;
             let bare = self.offsets.expire(moment, &id, expiry, subscribed, limits, effects);

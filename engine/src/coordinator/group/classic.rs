@@ -10,6 +10,7 @@ use super::{Step, Waiting, subscription};
 use crate::coordinator::records::{GroupMetadataValue, GroupRecord, MemberMetadata};
 use bytes::Bytes;
 use hayate_rt::MonoTime;
+use hayate_storage::mutants::{Mutant, is_active};
 use kafka_protocol::ResponseError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -400,7 +401,7 @@ impl ClassicGroup {
         }
         if generation >= 0 || !id.is_empty() || instance.is_some() {
             self.validate_member(id, instance)?;
-            if generation != self.generation {
+            if generation != self.generation && !is_active(Mutant::StaleGenerationTaken) {
                 return Err(ResponseError::IllegalGeneration);
             }
         } else if !transactional && !empty {

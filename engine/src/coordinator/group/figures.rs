@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// The most offsets of one group that are copied, and the most members.
-const PARTS_MAX: usize = 10_000;
+pub(super) const PARTS_MAX: usize = 10_000;
 /// The protocol type whose assignments can be read.
 const CONSUMER: &str = "consumer";
 
@@ -74,6 +74,7 @@ impl Groups {
         let mut figures = match group {
             Group::Classic(group) => of_classic(group),
             Group::Consumer(group) => of_consumer(group, image),
+            Group::Share(group) => group.figures(),
         };
         for (topic, partition, offset) in self.offsets.of_group(id).take(PARTS_MAX) {
             match figures.committed.get_mut(topic) {

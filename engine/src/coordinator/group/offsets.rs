@@ -39,7 +39,7 @@ impl Groups {
                     Some(Group::Consumer(group)) => {
                         group.validate_offset_fetch(request.member_id.as_deref(), request.member_epoch)
                     }
-                    None => Err(ResponseError::GroupIdNotFound),
+                    Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
                 };
                 GroupAnswer::OffsetFetch(self.offsets.fetch(&request, require_stable, verdict, version))
             }
@@ -49,14 +49,14 @@ impl Groups {
                 let verdict = match group {
                     Some(Group::Classic(group)) => group.validate_offset_delete(),
                     Some(Group::Consumer(_)) => Ok(()),
-                    None => Err(ResponseError::GroupIdNotFound),
+                    Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
                 };
                 let subscribed = |topic: &str| match group {
                     Some(Group::Classic(group)) => {
                         group.state != ClassicState::Empty && group.is_subscribed(topic)
                     }
                     Some(Group::Consumer(group)) => group.is_subscribed(topic),
-                    None => false,
+                    Some(Group::Share(_)) | None => false,
                 };
                 GroupAnswer::OffsetDelete(offsets.delete(&request, verdict, subscribed, effects))
             }
@@ -68,7 +68,12 @@ impl Groups {
             | GroupRequest::ConsumerDescribe { .. }
             | GroupRequest::List { .. }
             | GroupRequest::Describe { .. }
-            | GroupRequest::Delete { .. } => unreachable!("these are no offsets"),
+            | GroupRequest::Delete { .. }
+            | GroupRequest::ShareHeartbeat { .. }
+            | GroupRequest::ShareDescribe { .. }
+            | GroupRequest::SharePartitions { .. }
+            | GroupRequest::AlterShareOffsets { .. }
+            | GroupRequest::DeleteShareOffsets { .. } => unreachable!("these are no offsets"),
         };
         effects.answer(token, answer);
     }
@@ -125,7 +130,7 @@ impl Groups {
                     error => error,
                 })
             }
-            None => Err(ResponseError::GroupIdNotFound),
+            Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
         }
     }
 
@@ -139,8 +144,14 @@ impl Groups {
     }
 
     /// Topics were deleted, by name and id: what was committed of them goes.
-    pub fn topics_deleted(&mut self, topics: &[(String, Uuid)], effects: &mut EffectsOf<Groups>) {
+    pub fn topics_deleted(
+        &mut self,
+        moment: &Moment,
+        topics: &[(String, Uuid)],
+        effects: &mut EffectsOf<Groups>,
+    ) {
         self.offsets.topics_deleted(topics, effects);
+        self.share_topics_deleted(moment, topics, effects);
     }
 }
 

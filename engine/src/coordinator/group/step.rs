@@ -2,14 +2,17 @@
 
 use super::classic::ClassicGroup;
 use super::modern::ConsumerGroupConfig;
+use super::share::Pending;
 use super::timers::{Alarm, Handle, Timers};
 use super::{GroupAnswer, Groups};
 use crate::coordinator::offsets::OffsetLimits;
 use crate::coordinator::{EffectsOf, Moment, Token};
+use crate::share::settings::ShareConfig;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,6 +39,8 @@ pub struct GroupConfig {
     pub offsets: OffsetLimits,
     /// `offsets.retention.check.interval.ms`
     pub expiry_check: Duration,
+    /// What holds for share groups.
+    pub shares: ShareConfig,
 }
 
 impl Default for GroupConfig {
@@ -52,6 +57,7 @@ impl Default for GroupConfig {
             consumer: ConsumerGroupConfig::default(),
             offsets: OffsetLimits::default(),
             expiry_check: Duration::from_secs(600),
+            shares: ShareConfig::default(),
         }
     }
 }
@@ -89,6 +95,7 @@ pub(super) struct Step<'a> {
     pub(super) config: &'a GroupConfig,
     pub(super) timers: &'a mut Timers,
     pub(super) rebalances: &'a mut Rebalances,
+    pub(super) pending: &'a mut BTreeMap<i64, (Rc<str>, Pending)>,
     pub(super) effects: &'a mut EffectsOf<Groups>,
 }
 

@@ -68,7 +68,7 @@ impl Groups {
     pub(in crate::coordinator::group) fn consumer(&self, id: &str) -> Option<&ConsumerGroup> {
         match self.groups.get(id)? {
             Group::Consumer(group) => Some(group),
-            Group::Classic(_) => None,
+            Group::Classic(_) | Group::Share(_) => None,
         }
     }
 
@@ -79,7 +79,9 @@ impl Groups {
     pub(super) fn existing_consumer(&self, id: &str) -> Result<&ConsumerGroup, Refusal> {
         match self.groups.get(id) {
             Some(Group::Consumer(group)) => Ok(group),
-            Some(Group::Classic(_)) => Err(not_found(format!("Group {id} is not a consumer group."))),
+            Some(Group::Classic(_) | Group::Share(_)) => {
+                Err(not_found(format!("Group {id} is not a consumer group.")))
+            }
             None => Err(not_found(format!("Group {id} not found."))),
         }
     }
@@ -91,7 +93,7 @@ impl Groups {
     ) -> Option<(&mut ConsumerGroup, &mut Timers)> {
         match self.groups.get_mut(id)? {
             Group::Consumer(group) => Some((group, &mut self.timers)),
-            Group::Classic(_) => None,
+            Group::Classic(_) | Group::Share(_) => None,
         }
     }
 
@@ -154,7 +156,7 @@ impl Groups {
                 Ok(Room::Made(written, Box::new(group)))
             }
             None => Err(not_found(format!("Consumer group {id} not found."))),
-            Some(Group::Classic(_)) => self.existing_consumer(id).map(|_| Room::There),
+            Some(Group::Classic(_) | Group::Share(_)) => self.existing_consumer(id).map(|_| Room::There),
         }
     }
 
