@@ -156,9 +156,7 @@ impl Groups {
                 Ok(Room::Made(written, Box::new(group)))
             }
             None => Err(not_found(format!("Consumer group {id} not found."))),
-            Some(Group::Classic(_) | Group::Share(_)) => {
-                self.existing_consumer(id).map(|_| Room::There)
-            }
+            Some(Group::Classic(_) | Group::Share(_)) => self.existing_consumer(id).map(|_| Room::There),
         }
     }
 
