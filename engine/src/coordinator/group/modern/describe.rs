@@ -2,8 +2,8 @@
 
 use super::{ConsumerGroup, Member};
 use crate::coordinator::assignor::{Assignor, Partitions};
-use crate::coordinator::group::{Group, Groups};
 use crate::coordinator::group::step::text;
+use crate::coordinator::group::{Group, Groups};
 use crate::metadata::image::MetadataImage;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::consumer_group_describe_response::{
