@@ -2,7 +2,7 @@
 
 use super::RequestContext;
 use super::consumer_group_heartbeat::has_consumer_groups;
-use super::coordinators::ask_group;
+use super::coordinators::ask_named_group;
 use super::describe_groups::GROUP_OPERATIONS;
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use bytes::Bytes;
@@ -21,24 +21,20 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let mut asked = Vec::new();
     for group in wanted {
         let describe = GroupRequest::ConsumerDescribe { groups: vec![group.0.to_string()] };
-        let question = match (has_any, group.is_empty()) {
-            (false, _) => Err(ErrorCode::UnsupportedVersion),
-            (true, true) => Err(ErrorCode::InvalidGroupId),
-            (true, false) => Ok(ask_group(&context, group, describe).await),
-        };
+        let question = if has_any { Some(ask_named_group(&context, group, describe).await) } else { None };
         asked.push((group.clone(), question));
     }
     let mut groups = Vec::with_capacity(asked.len());
     for (group, question) in asked {
         let described = match question {
-            Ok(question) => {
+            Some(question) => {
                 let described = question.answer(&context, |answer| match answer {
                     GroupAnswer::ConsumerDescribe(mut groups) => groups.pop(),
                     _ => None,
                 });
                 described.await
             }
-            Err(code) => Err(code),
+            None => Err(ErrorCode::UnsupportedVersion),
         };
         let mut described = described.unwrap_or_else(|code| refused(group, code));
         context.count_code(described.error_code);

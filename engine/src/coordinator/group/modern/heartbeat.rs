@@ -85,12 +85,14 @@ pub(super) fn validate(
     config: &ConsumerGroupConfig,
 ) -> Result<(), Refusal> {
     let epoch = request.member_epoch;
-    let is_empty = |text: Option<&str>| text == Some("");
+    // Spaces and control characters alone are no name.
+    let is_blank = |text: &str| text.chars().all(|sign| sign <= ' ');
+    let is_empty = |text: Option<&str>| text.is_some_and(is_blank);
     let needs_id = version >= OWN_MEMBER_IDS_SINCE || epoch > JOIN_EPOCH || epoch == LEAVE_EPOCH;
-    if needs_id && request.member_id.is_empty() {
+    if needs_id && is_blank(&request.member_id) {
         return Err(invalid("MemberId can't be empty."));
     }
-    if request.group_id.is_empty() {
+    if is_blank(&request.group_id) {
         return Err(invalid("GroupId can't be empty."));
     }
     if is_empty(request.instance_id.as_deref()) {

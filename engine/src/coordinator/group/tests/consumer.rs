@@ -515,7 +515,9 @@ fn groups_are_listed_described_and_deleted_by_kind() {
     assert_eq!(world.groups.describe("g", 6).error_code, not_found);
     assert_eq!(world.groups.describe("g", 5).error_code, 0);
     assert_eq!(world.groups.describe_consumer("classic", &world.image).error_code, not_found);
-    assert_eq!(world.groups.describe_consumer("none", &world.image).error_code, not_found);
+    let none = world.groups.describe_consumer("none", &world.image);
+    assert_eq!(none.error_code, not_found);
+    assert_eq!(none.error_message.as_deref(), Some("Group none not found."));
     let described = world.described();
     assert_eq!((described.group_epoch, described.assignment_epoch, described.members.len()), (1, 1, 1));
     assert_eq!(described.members[0].assignment.topic_partitions[0].topic_name.as_str(), "t");
