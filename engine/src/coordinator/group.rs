@@ -95,7 +95,7 @@ pub enum GroupRequest {
     /// To be a member of a consumer group, and to be taken for alive; or to leave it.
     ConsumerHeartbeat {
         /// As it came.
-        request: ConsumerGroupHeartbeatRequest,
+        request: Box<ConsumerGroupHeartbeatRequest>,
         /// Its version.
         version: i16,
         /// Whose it is.

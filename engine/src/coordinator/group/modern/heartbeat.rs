@@ -31,7 +31,7 @@ const OWN_MEMBER_IDS_SINCE: i16 = 1;
 /// A heartbeat with what comes along.
 #[derive(Debug)]
 pub(in crate::coordinator::group) struct Beat {
-    pub(in crate::coordinator::group) request: ConsumerGroupHeartbeatRequest,
+    pub(in crate::coordinator::group) request: Box<ConsumerGroupHeartbeatRequest>,
     pub(in crate::coordinator::group) version: i16,
     pub(in crate::coordinator::group) client: ClientInfo,
     /// Drawn for the id of a member that has none.

@@ -97,11 +97,14 @@ fn units(text: &str) -> i32 {
     i32::try_from(text.encode_utf16().count()).unwrap_or(i32::MAX)
 }
 
+/// What a member is subscribed to: names, and an expression.
+type Told = (Rc<BTreeSet<Box<str>>>, Box<str>);
+
 /// The ids of topics, for members that subscribe alike computed once.
 pub(super) struct TopicIds<'a> {
     group: &'a ConsumerGroup,
     image: &'a MetadataImage,
-    known: BTreeMap<(Rc<BTreeSet<Box<str>>>, Box<str>), Rc<BTreeSet<Uuid>>>,
+    known: BTreeMap<Told, Rc<BTreeSet<Uuid>>>,
 }
 
 impl<'a> TopicIds<'a> {

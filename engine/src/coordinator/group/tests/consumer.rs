@@ -71,6 +71,7 @@ impl World {
     pub(super) fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
         let client = ClientInfo { client_id: "c".to_owned(), client_host: "/127.0.0.1".to_owned() };
         let fresh_id = Uuid::from_u128(0xf00d);
+        let request = Box::new(request);
         let token = self.ask(GroupRequest::ConsumerHeartbeat { request, version: 1, client, fresh_id });
         match &self.answers[&token] {
             GroupAnswer::ConsumerHeartbeat(response) => response.clone(),
