@@ -16,7 +16,7 @@ mod offsets;
 mod rebalance;
 mod share;
 mod step;
-mod subscription;
+pub mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
