@@ -11,9 +11,6 @@ use kafka_protocol::messages::consumer_group_describe_response::{
 };
 use kafka_protocol::messages::{GroupId, TopicName};
 
-/// What a group is called that is not there.
-const DEAD: &str = "Dead";
-
 impl Groups {
     /// How a consumer group is.
     pub(in crate::coordinator::group) fn describe_consumer(
@@ -35,7 +32,6 @@ impl Groups {
 fn not_found(id: &str, message: &str) -> DescribedGroup {
     DescribedGroup::default()
         .with_group_id(GroupId(text(id)))
-        .with_group_state(text(DEAD))
         .with_error_code(ResponseError::GroupIdNotFound.code())
         .with_error_message(Some(text(message)))
 }

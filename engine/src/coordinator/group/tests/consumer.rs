@@ -559,3 +559,15 @@ fn nobody_has_what_records_of_a_later_version_leave_open() {
     let held: Partitions = [(topic_id("t"), (0..4).collect())].into();
     assert_eq!(*world.group().members["a"].assigned, held);
 }
+
+#[test]
+fn what_no_record_has_room_for_is_refused_and_changes_nothing() {
+    let mut world = World::new(GroupConfig { record_bytes_max: 200_000, ..GroupConfig::default() });
+    world.topic("t", 4);
+    world.beat(joining("a", &["t"]));
+    let (before, written) = (world.group().hard_state(), world.log.len());
+    let names: Vec<String> = (0..2_000).map(|number| format!("{number:0>60}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(refused(&world.beat(joining("b", &names))), ResponseError::UnknownServerError);
+    assert_eq!((world.group().hard_state(), world.log.len()), (before, written));
+}
