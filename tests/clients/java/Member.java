@@ -19,6 +19,8 @@ final class Member implements ConsumerRebalanceListener {
     private final KafkaConsumer<byte[], byte[]> consumer;
     /** Where to go on after what was consumed and is not committed. */
     private final Map<TopicPartition, OffsetAndMetadata> due = new HashMap<>();
+    /** What the callbacks say is assigned. */
+    private final Set<TopicPartition> mine = new HashSet<>();
     private volatile boolean told;
 
     Member(Map<String, String> words) {
@@ -73,7 +75,7 @@ final class Member implements ConsumerRebalanceListener {
             var of = records.records(at);
             long first = of.get(0).offset(), last = of.get(of.size() - 1).offset();
             // By the consumer protocol a poll that tells of lost partitions may still bring what was fetched of them.
-            boolean owned = consumer.assignment().contains(at);
+            boolean owned = mine.contains(at);
             (owned ? ranges : stray).add(at.partition() + ":" + first + "-" + last);
             if (owned) due.put(at, new OffsetAndMetadata(last + 1));
         }
@@ -103,6 +105,7 @@ final class Member implements ConsumerRebalanceListener {
 
     @Override
     public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+        mine.addAll(partitions);
         say("assigned", numbers(partitions), "generation=" + consumer.groupMetadata().generationId());
     }
 
@@ -110,12 +113,14 @@ final class Member implements ConsumerRebalanceListener {
     public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
         commit(partitions);
         due.keySet().removeAll(partitions);
+        mine.removeAll(partitions);
         say("revoked", numbers(partitions));
     }
 
     @Override
     public void onPartitionsLost(Collection<TopicPartition> partitions) {
         due.keySet().removeAll(partitions);
+        mine.removeAll(partitions);
         say("lost", numbers(partitions));
     }
 
