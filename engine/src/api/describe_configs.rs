@@ -329,22 +329,19 @@ fn describe_client_metrics(configs: Option<&ConfigMap>) -> Vec<Described<'_>> {
     CLIENT_METRICS_CONFIGS.iter().map(describe).collect()
 }
 
-/// A group; one that is set to nothing has what the broker says for all.
+/// A group; one that is set to nothing has what the broker says for all. As in Kafka, that is told of only where it counts.
 fn describe_group<'a>(configs: Option<&'a ConfigMap>, options: &BrokerOptions) -> Vec<Described<'a>> {
     let describe = |setting: &'static GroupSetting| {
         let own = configs.and_then(|configs| configs.get(setting.name));
-        let own = own.map(|value| Synonym {
-            name: setting.name,
-            value: Cow::Borrowed(value),
-            source: Source::Group,
-        });
-        let synonyms: Vec<_> = own.into_iter().collect();
-        let value = synonyms.first().map(|own| own.value.trim().to_owned());
+        let (value, source) = match own {
+            Some(own) => (Cow::Borrowed(own.as_str()), Source::Group),
+            None => (Cow::Owned((setting.default)(&options.groups)), Source::Default),
+        };
         Described {
             name: setting.name,
-            value: Some(value.unwrap_or_else(|| (setting.default)(&options.groups))),
-            source: source_of(&synonyms),
-            synonyms,
+            value: Some(value.trim().to_owned()),
+            source,
+            synonyms: vec![Synonym { name: setting.name, value, source }],
             is_read_only: false,
             is_sensitive: false,
             kind: Some(setting.kind),

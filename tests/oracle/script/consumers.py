@@ -264,6 +264,7 @@ def brief():
     return [
         incremental("a session of a group", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "700"), ("consumer.heartbeat.interval.ms", SET, "200")])),
         describe_configs("a group of consumers", (GROUP, "con-brief", ["consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"])),
+        describe_configs("a group of consumers, all with their synonyms", (GROUP, "con-brief", None), synonyms=True),
         incremental("a session of a group that is too short", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "10")])),
         incremental("a session of a group that is too long", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "99999999")])),
         group.join("a joins", "a"),
