@@ -329,19 +329,19 @@ fn describe_client_metrics(configs: Option<&ConfigMap>) -> Vec<Described<'_>> {
     CLIENT_METRICS_CONFIGS.iter().map(describe).collect()
 }
 
-/// A group; one that is set to nothing has what the broker says for all. As in Kafka, that is told of only where it counts.
+/// A group; one that is set to nothing has what the broker says for all.
 fn describe_group<'a>(configs: Option<&'a ConfigMap>, options: &BrokerOptions) -> Vec<Described<'a>> {
     let describe = |setting: &'static GroupSetting| {
         let own = configs.and_then(|configs| configs.get(setting.name));
         let (value, source) = match own {
-            Some(own) => (Cow::Borrowed(own.as_str()), Source::Group),
-            None => (Cow::Owned((setting.default)(&options.groups)), Source::Default),
+            Some(own) => (own.trim().to_owned(), Source::Group),
+            None => ((setting.default)(&options.groups), Source::Default),
         };
         Described {
             name: setting.name,
-            value: Some(value.trim().to_owned()),
+            value: Some(value.clone()),
             source,
-            synonyms: vec![Synonym { name: setting.name, value, source }],
+            synonyms: vec![Synonym { name: setting.name, value: value.into(), source }],
             is_read_only: false,
             is_sensitive: false,
             kind: Some(setting.kind),

@@ -16,6 +16,8 @@ pub const MODULES: &[&str] = &[
     "hayate_engine::broker::kafka",
     "hayate_engine::broker::progress",
     "hayate_engine::broker::startup",
+    "hayate_engine::coordinator::group::modern::fence",
+    "hayate_engine::coordinator::group::modern::migrate",
     "hayate_engine::coordinator::hosted",
     "hayate_engine::coordinator::runtime",
     "hayate_engine::coordinator::topics",

@@ -68,15 +68,17 @@ final class Member implements ConsumerRebalanceListener {
     }
 
     private void consumed(ConsumerRecords<byte[], byte[]> records) {
-        if (records.isEmpty()) return;
-        List<String> ranges = new ArrayList<>();
+        List<String> ranges = new ArrayList<>(), stray = new ArrayList<>();
         for (TopicPartition at : records.partitions()) {
             var of = records.records(at);
             long first = of.get(0).offset(), last = of.get(of.size() - 1).offset();
-            ranges.add(at.partition() + ":" + first + "-" + last);
-            due.put(at, new OffsetAndMetadata(last + 1));
+            // By the consumer protocol a poll that tells of lost partitions may still bring what was fetched of them.
+            boolean owned = consumer.assignment().contains(at);
+            (owned ? ranges : stray).add(at.partition() + ":" + first + "-" + last);
+            if (owned) due.put(at, new OffsetAndMetadata(last + 1));
         }
-        say("consumed", String.join(",", ranges));
+        if (!stray.isEmpty()) say("stray", String.join(",", stray));
+        if (!ranges.isEmpty()) say("consumed", String.join(",", ranges));
     }
 
     /** Commits where to go on in these partitions; what is refused stays due. */

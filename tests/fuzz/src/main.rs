@@ -105,7 +105,7 @@ fn many(name: &str, count: &str, given: &[&str]) -> Result<bool, String> {
     let mut good = true;
     for target in chosen {
         let outcome = campaign::run(target, &plan);
-        println!("{:<18} {outcome}", target.name);
+        println!("{:<20} {outcome}", target.name);
         good &= judge(target, &plan, &outcome);
     }
     Ok(good)

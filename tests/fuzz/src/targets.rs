@@ -1,6 +1,7 @@
 //! Every target by name, and what several of them need. A module for each family; none knows how inputs are changed or runs counted.
 
 pub mod batches;
+pub mod coordinators;
 pub mod files;
 pub mod metadata;
 pub mod text;
@@ -80,6 +81,34 @@ pub const ALL: &[Target] = &[
         sample: metadata::entry,
         mend: unmended,
         run: metadata::read_entry,
+    },
+    Target {
+        name: "group-records",
+        one_in: 1,
+        sample: coordinators::group_record,
+        mend: coordinators::mend,
+        run: coordinators::read_group_record,
+    },
+    Target {
+        name: "transaction-records",
+        one_in: 1,
+        sample: coordinators::transaction_record,
+        mend: coordinators::mend,
+        run: coordinators::read_transaction_record,
+    },
+    Target {
+        name: "share-state-records",
+        one_in: 1,
+        sample: coordinators::share_state_record,
+        mend: coordinators::mend,
+        run: coordinators::read_share_state_record,
+    },
+    Target {
+        name: "consumer-protocol",
+        one_in: 1,
+        sample: coordinators::consumer_protocol,
+        mend: unmended,
+        run: coordinators::read_consumer_protocol,
     },
     Target {
         name: "properties",

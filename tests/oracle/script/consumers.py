@@ -1,282 +1,289 @@
-"""Consumer groups of KIP-848: members that beat, are assigned by the broker, and are fenced; and classic members beside them."""
+"""Consumer groups (KIP-848): members that join, come to their assignments, are fenced, are static, change their protocol, and go."""
 
-from peer import Saved, TopicId
-from schema import NIL
+from peer import TopicId
 
-from .commits import at, commit, fetch, of, wanted
-from .configs import SET, describe as describe_configs, incremental
-from .groups import NOBODY, Group, protocols
-from .members import coordinator, groups_deleted, groups_described, groups_listed
+from .configs import APPEND, DELETE, GROUP, SET
+from .groups import NOBODY, Group, protocols, subscription
 from .step import ALL, LAST, ask, create, topic
-from .topics import SOME_ID
 
-GROUP = 32
-ALONE, STATIC = -1, -2
-
-
-def owned(*partitions, of_="con", id_=None):
-    """Partitions that a member says it has."""
-    return {"TopicId": TopicId(of_) if id_ is None else id_, "Partitions": list(partitions)}
+ONE = "cons"
+OTHER = "cons-other"
 
 
-class Consumers:
-    """A group of the new protocol. Members choose their ids, as clients do since version 1."""
+def parts(*numbers, of=ONE):
+    """Partitions that a member says to have."""
+    return [{"TopicId": TopicId(of), "Partitions": list(numbers)}] if numbers else []
 
-    def __init__(self, name):
-        self.name = name
 
-    def beat(self, tell, who, epoch, version=LAST, id_=None, **values):
-        versions = [version] if isinstance(version, int) else version
-        values = {"GroupId": self.name, "MemberId": f"{who}-id" if id_ is None else id_, "MemberEpoch": epoch, **values}
-        return ask(f"ConsumerGroupHeartbeat: {self.name}: {tell}", "ConsumerGroupHeartbeat", values, versions, client=who)
+class Consumers(Group):
+    """A consumer group, and what its members ask. A member's id is its name in the group; two heartbeats of one are two steps."""
 
-    def join(self, tell, who, topics=("con",), **values):
-        values = {"RebalanceTimeoutMs": 30_000, "SubscribedTopicNames": None if topics is None else list(topics), "TopicPartitions": [], **values}
-        return self.beat(tell, who, 0, **values)
+    def beat(self, tell, who, epoch, id_=None, versions=LAST, **values):
+        """To live, with what else is told."""
+        values = {"GroupId": self.name, "MemberId": f"{self.name}-{who}" if id_ is None else id_, "MemberEpoch": epoch, **values}
+        return ask(f"ConsumerGroupHeartbeat: {self.name}: {tell}", "ConsumerGroupHeartbeat", values, versions)
 
-    def leave(self, tell, who, **values):
-        return self.beat(f"{tell} (leaving)", who, ALONE, **values)
+    def enter_as(self, tell, who, topics=(ONE,), **values):
+        """To join."""
+        told = {"RebalanceTimeoutMs": 60_000, "SubscribedTopicNames": list(topics), "TopicPartitions": [], **values}
+        return self.beat(tell, who, 0, **told)
 
-    def describe(self, tell, versions=LAST, until=None, epoch=None):
-        way = ["Groups", 0, "GroupState" if epoch is None else "GroupEpoch"]
-        until = until or epoch
+    def shown(self, tell, versions=LAST, state=None):
         values = {"GroupIds": [self.name], "IncludeAuthorizedOperations": True}
-        return ask(f"ConsumerGroupDescribe: {self.name}: {tell}", "ConsumerGroupDescribe", values, versions, until=until and (way, until))
+        until = state and (["Groups", 0, "GroupState"], state)
+        return ask(f"ConsumerGroupDescribe: {self.name}: {tell}", "ConsumerGroupDescribe", values, versions, until=until)
+
+    def commit(self, tell, who, epoch, versions=(9,), id_=None):
+        topics = [{"Name": ONE, "TopicId": TopicId(ONE), "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 1}]}]
+        member = f"{self.name}-{who}" if id_ is None else id_
+        values = {"GroupId": self.name, "MemberId": member, "GenerationIdOrMemberEpoch": epoch, "Topics": topics}
+        return ask(f"OffsetCommit: {self.name}: {tell}", "OffsetCommit", values, list(versions))
+
+    def fetch(self, tell, member, epoch):
+        values = {"Groups": [{"GroupId": self.name, "MemberId": member, "MemberEpoch": epoch, "Topics": None}]}
+        return ask(f"OffsetFetch: {self.name}: {tell}", "OffsetFetch", values, [9])
 
 
-def alone():
-    """One member, from its coming to its going."""
-    group = Consumers("con-alone")
+def wrong():
+    """What is wrong in itself, or of members that are none."""
+    group = Consumers("cons-wrong")
     return [
-        group.describe("before there is anybody", ALL),
-        group.beat("before it has joined", "a", 1),
-        group.leave("before it has joined", "a"),
-        group.join("a joins", "a"),
-        group.describe("a has joined", ALL),
-        group.beat("nothing new", "a", 1),
-        group.beat("what it has", "a", 1, TopicPartitions=[owned(0, 1, 2, 3)]),
-        group.beat("all that it is", "a", 1, RebalanceTimeoutMs=30_000, SubscribedTopicNames=["con"], TopicPartitions=[owned(0, 1, 2, 3)]),
-        group.beat("of the epoch before", "a", 0),
-        group.join("joins again", "a"),
-        group.beat("of an epoch to come", "a", 7),
+        group.beat("of a group that is not there", "a", 1),
+        group.beat("to leave a group that is not there", "a", -1),
+        group.shown("before there is anybody", versions=ALL),
+        group.enter_as("without an id", "a", id_="", versions=[1]),
+        group.enter_as("without a timeout", "a", RebalanceTimeoutMs=-1),
+        group.enter_as("without partitions", "a", TopicPartitions=None),
+        group.enter_as("with partitions", "a", TopicPartitions=parts(0)),
+        group.enter_as("without topics", "a", SubscribedTopicNames=None),
+        group.enter_as("with an empty instance", "a", InstanceId=""),
+        group.enter_as("with an empty rack", "a", RackId=""),
+        group.enter_as("with an assignor that is not there", "a", ServerAssignor="sticky"),
+        group.enter_as("with a broken expression", "a", SubscribedTopicNames=None, SubscribedTopicRegex="[", versions=[1]),
+        group.beat("to leave for a while without an instance", "a", -2),
         group.beat("of an epoch below all", "a", -3),
-        group.beat("of another member", "a", 1, id_="nobody"),
-        group.beat("another subscription", "a", 1, SubscribedTopicNames=["con", "con-2"], TopicPartitions=[owned(0, 1, 2, 3)]),
-        group.beat("what it has of both", "a", 2, TopicPartitions=[owned(0, 1, 2, 3), owned(0, of_="con-2")]),
-        group.beat("of the epoch before, with what it has", "a", 1, TopicPartitions=[owned(0, 1, 2, 3), owned(0, of_="con-2")]),
-        group.beat("of the epoch before, with more than it has", "a", 1, TopicPartitions=[owned(0, 1, 2, 3, 7)]),
-        group.describe("another subscription", ALL),
-        group.beat("a topic that is missing", "a", 2, SubscribedTopicNames=["missing", "con-2"]),
-        group.beat("what it has still", "a", 3, TopicPartitions=[owned(0, of_="con-2")]),
-        group.beat("no topics", "a", 3, SubscribedTopicNames=[]),
-        group.beat("it has nothing", "a", 4, TopicPartitions=[]),
-        group.describe("it reads nothing"),
-        group.beat("by another way of assigning", "a", 4, ServerAssignor="range", SubscribedTopicNames=["con"]),
-        group.beat("by a way that is none", "a", 5, ServerAssignor="none"),
-        group.describe("by another way"),
-        group.beat("a time below 0", "a", 5, RebalanceTimeoutMs=-5),
-        group.beat("another rack", "a", 5, RackId="r1"),
-        group.beat("an empty rack", "a", 5, RackId=""),
-        group.leave("a leaves", "a"),
-        group.leave("a leaves again", "a"),
-        group.beat("after it left", "a", 5),
-        group.describe("nobody is left", ALL),
-        group.join("a is back", "a"),
-        group.leave("a leaves for good", "a"),
+        group.beat("without an id, of an epoch", "a", 1, id_=""),
+        group.shown("nobody came in"),
+        group.enter_as("a joins", "a"),
+        group.beat("of a stranger", "b", 1),
+        group.beat("a stranger leaves", "b", -1),
+        group.beat("of an epoch to come", "a", 2),
+        group.beat("of an instance that is none", "a", 1, InstanceId="i"),
+        group.enter_as("a joins once more", "a"),
+        group.beat("a says everything", "a", 1, RebalanceTimeoutMs=60_000, SubscribedTopicNames=[ONE], TopicPartitions=parts(0)),
+        group.beat("a changes its rack alone", "a", 1, RackId="r"),
+        group.beat("a asks for an assignor", "a", 1, ServerAssignor="range"),
+        group.shown("a asked for range", versions=ALL),
+        ask("DescribeGroups: cons-wrong: a consumer group", "DescribeGroups", {"Groups": ["cons-wrong"]}, range(4, 7)),
+        ask("DeleteGroups: cons-wrong: with a member", "DeleteGroups", {"GroupsNames": ["cons-wrong"]}),
+        ask("ConsumerGroupDescribe: without a name", "ConsumerGroupDescribe", {"GroupIds": [""]}),
+        group.beat("a leaves", "a", -1),
+        group.beat("a leaves again", "a", -1),
+        group.shown("nobody is left"),
+        ask("DeleteGroups: cons-wrong: without members", "DeleteGroups", {"GroupsNames": ["cons-wrong"]}),
+        group.shown("it is gone"),
     ]
 
 
-def drawn():
-    """Before version 1 the broker draws the ids."""
-    group = Consumers("con-drawn")
-    member = Saved("con-drawn/a")
-    joins = group.join("a joins", "a", version=0, id_="")
-    joins.save["con-drawn/a"] = ["MemberId"]
+def moves():
+    """Partitions that go from member to member. Which ones is the assignor's choice; who has one alone has all of it."""
+    group = Consumers("cons-moves")
+    range_ = {"ServerAssignor": "range"}
     return [
-        joins,
-        group.beat("nothing new", "a", 1, 0, member),
-        group.beat("what it has", "a", 1, 0, member, TopicPartitions=[owned(0, 1, 2, 3)]),
-        group.describe("an id that was drawn"),
-        group.beat("no id behind the first epoch", "a", 1, 0, ""),
-        group.join("an id of its own", "b", version=0),
-        group.leave("a leaves", "a", version=0, id_=member),
-        group.leave("b leaves", "b", version=0),
+        group.enter_as("a joins", "a", **range_),
+        group.beat("a lives", "a", 1),
+        group.enter_as("b joins", "b", **range_),
+        group.shown("b waits"),
+        group.beat("a is to give back", "a", 1),
+        group.shown("a is to give back"),
+        group.beat("b waits", "b", 2),
+        group.beat("a has not given back", "a", 1, TopicPartitions=parts(0, 1, 2, 3)),
+        group.commit("a, on its way", "a", 1),
+        group.commit("a, of the epoch that it will have", "a", 2),
+        group.beat("a has given back", "a", 1, TopicPartitions=parts(0, 1)),
+        group.shown("a has given back"),
+        group.beat("a did not hear", "a", 1, TopicPartitions=parts(0, 1)),
+        group.beat("a did not hear, and may have anything", "a", 1),
+        group.beat("a did not hear, and has more", "a", 1, TopicPartitions=parts(0, 1, 2)),
+        group.beat("a has something that is not its own", "a", 1, TopicPartitions=parts(0, of=OTHER)),
+        group.beat("b gets it", "b", 2),
+        group.shown("both have their part"),
+        group.commit("a", "a", 2),
+        group.commit("a, of the epoch before", "a", 1),
+        group.commit("a, in an old version", "a", 2, versions=range(2, 9)),
+        group.commit("of a stranger", "c", 2),
+        group.commit("of nobody", "a", -1, id_=""),
+        group.fetch("of nobody", None, -1),
+        group.fetch("of a", "cons-moves-a", 2),
+        group.fetch("of a, of another epoch", "cons-moves-a", 1),
+        group.fetch("of a stranger", "cons-moves-c", 2),
+        group.beat("a subscribes to another", "a", 2, SubscribedTopicNames=[OTHER]),
+        group.shown("a is to give back what it does not want"),
+        group.beat("a gives back what it does not want", "a", 2, TopicPartitions=[]),
+        group.beat("b gets the rest", "b", 2),
+        group.shown("each has a topic"),
+        ask("ListGroups: cons: of this kind", "ListGroups", {"TypesFilter": ["Consumer"], "StatesFilter": ["stable"]}, [5]),
+        ask("ListGroups: cons: of no such state", "ListGroups", {"TypesFilter": ["consumer"], "StatesFilter": ["Assigning"]}, [5]),
+        ask("OffsetDelete: cons: of a topic that is read", "OffsetDelete",
+            {"GroupId": "cons-moves", "Topics": [{"Name": ONE, "Partitions": [{"PartitionIndex": 0}]}]}),
+        group.beat("b leaves", "b", -1),
+        ask("OffsetDelete: cons: of a topic that is not read", "OffsetDelete",
+            {"GroupId": "cons-moves", "Topics": [{"Name": ONE, "Partitions": [{"PartitionIndex": 0}]}]}),
+        group.beat("a leaves", "a", -1),
+        group.commit("of nobody, while nobody is in", "a", -1, id_=""),
+        group.shown("nobody is left"),
     ]
 
 
-def together():
-    """What one has another is given only when it has let it go."""
-    group = Consumers("con-two")
+def statics():
+    """Members that have a name over restarts."""
+    group = Consumers("cons-static")
+    of_i, of_j = {"InstanceId": "i"}, {"InstanceId": "j"}
     return [
-        group.join("a joins", "a"),
-        group.beat("a has all", "a", 1, TopicPartitions=[owned(0, 1, 2, 3)]),
-        group.join("b joins", "b"),
-        group.describe("b waits"),
-        group.beat("b waits", "b", 2, TopicPartitions=[]),
-        group.beat("a is to let some go", "a", 1),
-        group.describe("a is to let some go"),
-        group.beat("a has all still", "a", 1, TopicPartitions=[owned(0, 1, 2, 3)]),
-        group.beat("a has let some go", "a", 1, TopicPartitions=[owned(0, 1)]),
-        group.beat("b is given the rest", "b", 2, TopicPartitions=[]),
-        group.beat("b has the rest", "b", 2, TopicPartitions=[owned(2, 3)]),
-        group.beat("a has its own", "a", 2, TopicPartitions=[owned(0, 1)]),
-        group.describe("each has its own", ALL),
-        group.beat("a has what is not its own", "a", 2, TopicPartitions=[owned(0, 1, 2)]),
-        group.beat("a has what is not there", "a", 2, TopicPartitions=[owned(0, id_=SOME_ID)]),
-        commit("of a member", group.name, of("con", at(0, 5)), generation=2, member="a-id", versions=range(8, 11)),
-        commit("of a member, in versions before", group.name, of("con", at(0, 5)), generation=2, member="a-id", versions=range(2, 8)),
-        commit("of a member of the epoch before", group.name, of("con", at(0, 6)), generation=1, member="a-id", versions=range(2, 11)),
-        commit("of a member of an epoch to come", group.name, of("con", at(0, 6)), generation=3, member="a-id", versions=[2, 8, 9, 10]),
-        commit("of no member of the group", group.name, of("con", at(0, 6)), generation=2, member="nobody", versions=[2, 8, 9, 10]),
-        commit("of nobody while there are consumers", group.name, of("con", at(0, 6)), versions=[2, 8, 9, 10]),
-        fetch("of a consumer", group.name, wanted("con", 0), versions=[8, 9, 10], MemberId="a-id", MemberEpoch=2),
-        fetch("of a consumer of the epoch before", group.name, wanted("con", 0), versions=[9, 10], MemberId="a-id", MemberEpoch=1),
-        fetch("of a consumer of an epoch to come", group.name, wanted("con", 0), versions=[9, 10], MemberId="a-id", MemberEpoch=9),
-        fetch("of no consumer of the group", group.name, wanted("con", 0), versions=[9, 10], MemberId="nobody", MemberEpoch=2),
-        fetch("of nobody while there are consumers", group.name, wanted("con", 0), versions=range(1, 11)),
-        groups_deleted("one with consumers", group.name),
-        groups_listed("consumers", types=["consumer"]),
-        groups_described("of consumers, as classic ones", group.name, versions=ALL),
-        group.leave("a leaves", "a"),
-        group.beat("b is given all", "b", 2, TopicPartitions=[owned(2, 3)]),
-        group.describe("b has all"),
-        group.leave("b leaves", "b"),
-        commit("of nobody after consumers", group.name, of("con", at(0, 7)), versions=[2, 8, 9, 10]),
-        fetch("of nobody after consumers", group.name, everything=True),
-        groups_deleted("one that consumers have left", group.name),
-        group.describe("it is gone", ALL),
-    ]
-
-
-def static():
-    """Static members: for a while away, back, fenced."""
-    group = Consumers("con-static")
-    return [
-        group.join("a joins", "a", InstanceId="i"),
-        group.describe("a static one"),
-        group.beat("without its instance", "a", 1),
-        group.beat("with another instance", "a", 1, InstanceId="j"),
-        group.join("b is the same instance", "b", InstanceId="i"),
-        group.beat("a goes for a while", "a", STATIC, InstanceId="i"),
-        group.describe("a is away"),
-        group.join("b is back in its place", "b", InstanceId="i"),
-        group.describe("b is there in its place"),
-        group.beat("a is fenced", "a", 1, InstanceId="i"),
-        group.beat("a goes for a while, fenced", "a", STATIC, InstanceId="i"),
-        group.leave("a leaves, fenced", "a", InstanceId="i"),
-        group.beat("b lives", "b", 1, InstanceId="i"),
-        group.beat("c goes for a while, and is no static one", "c", STATIC),
-        group.beat("an instance that is none goes for a while", "c", STATIC, InstanceId="x"),
-        commit("of a static consumer", group.name, of("con", at(0, 5)), generation=1, member="b-id", instance="i", versions=[8, 10]),
-        groups_described("static", group.name),
-        group.leave("b leaves", "b", InstanceId="i"),
-        group.describe("nobody is left"),
-    ]
-
-
-def refused():
-    """What cannot be."""
-    group, nameless = Consumers("con-refused"), Consumers("")
-    return [
-        *(nameless.join(f"no group, in version {version}", "a", version=version) for version in (0, 1)),
-        *(nameless.describe(f"no group, in version {version}", [version]) for version in (0, 1)),
-        group.join("no member", "a", id_=""),
-        group.join("a blank member", "a", id_=" "),
-        group.join("no topics told", "a", topics=None),
-        group.join("no topics at all", "a", topics=(), version=0),
-        group.leave("no topics at all", "a"),
-        group.join("no time to rebalance", "a", RebalanceTimeoutMs=-1),
-        group.join("a time of 0", "a", RebalanceTimeoutMs=0),
-        group.join("what it has is not told", "a", TopicPartitions=None),
-        group.join("it has something already", "a", TopicPartitions=[owned(0)]),
-        group.join("an empty instance", "a", InstanceId=""),
-        group.join("an empty rack", "a", RackId=""),
-        group.join("an empty way of assigning", "a", ServerAssignor=""),
-        group.join("a way of assigning that is none", "a", ServerAssignor="none"),
-        group.join("an empty topic", "a", topics=("",)),
-        group.leave("an empty topic", "a"),
-        group.join("a bad topic", "a", topics=("a b",)),
-        group.leave("a bad topic", "a"),
-        group.join("a topic twice", "a", topics=("con", "con")),
-        group.leave("a topic twice", "a"),
-        group.beat("the first epoch below all", "a", -5),
-        group.beat("away without an instance", "a", STATIC),
-        group.describe("after what was refused"),
-        ask("ConsumerGroupDescribe: several", "ConsumerGroupDescribe", {"GroupIds": ["con-two", "missing", "con-refused", "missing", ""]}, ALL),
-        ask("ConsumerGroupDescribe: nothing", "ConsumerGroupDescribe", {}, ALL),
+        group.enter_as("a joins as i", "a", **of_i),
+        group.enter_as("b joins as i", "b", **of_i),
+        group.beat("b lives as i", "b", 1, **of_i),
+        group.beat("a lives as j", "a", 1, **of_j),
+        group.beat("a lives as nobody in particular", "a", 1),
+        group.beat("b leaves as i", "b", -1, **of_i),
+        group.beat("b leaves as i for a while", "b", -2, **of_i),
+        group.beat("a leaves for a while", "a", -2, **of_i),
+        group.shown("a is away"),
+        group.beat("a lives while it is away", "a", 1, **of_i),
+        group.enter_as("b comes back as i", "b", **of_i),
+        group.shown("b has its place"),
+        group.beat("a lives after b came", "a", 1, **of_i),
+        group.beat("b lives", "b", 1, **of_i),
+        group.enter_as("c joins as j", "c", **of_j),
+        group.beat("b leaves for a while before it gives back", "b", -2, **of_i),
+        group.enter_as("d comes back as i with another topic", "d", [OTHER], **of_i),
+        group.shown("d has its place, and other topics"),
+        group.beat("d leaves for ever", "d", -1, **of_i),
+        group.beat("c gets all", "c", 3, **of_j),
+        group.shown("c is alone"),
+        group.beat("c leaves for ever", "c", -1, **of_j),
     ]
 
 
 def expressions():
-    """Topics by an expression, which the broker looks up beside its answers."""
-    group, wrong = Consumers("con-regex"), Consumers("con-wrong")
+    """Members that are subscribed by an expression."""
+    group = Consumers("cons-regex")
+    by = {"SubscribedTopicNames": None, "versions": [1]}
     return [
-        wrong.join("an expression that is none", "a", topics=None, SubscribedTopicRegex="("),
-        wrong.join("an empty expression", "a", topics=None, SubscribedTopicRegex=""),
-        wrong.describe("an empty expression"),
-        wrong.leave("an empty expression", "a"),
-        group.join("an expression", "a", topics=None, SubscribedTopicRegex="con-[0-9]"),
-        group.describe("an expression", epoch=2),
-        group.beat("what it is", "a", 1),
-        group.beat("what it has", "a", 2, TopicPartitions=[owned(0, of_="con-2")]),
-        group.join("b has the same expression", "b", topics=None, SubscribedTopicRegex="con-[0-9]"),
-        group.describe("b has the same expression"),
-        group.beat("topics besides", "b", 3, SubscribedTopicNames=["con"]),
-        group.describe("topics besides"),
-        group.beat("no expression", "b", 4, SubscribedTopicRegex=""),
-        group.describe("no expression"),
-        group.leave("b leaves", "b"),
-        group.leave("a leaves", "a"),
+        group.enter_as("a joins by an expression", "a", SubscribedTopicRegex="con[s]", **by),
+        group.shown("it is resolved", state="Assigning"),
+        group.beat("a hears of it", "a", 1),
+        group.shown("a has it"),
+        group.enter_as("b joins by the same", "b", SubscribedTopicRegex="con[s]", **by),
+        group.beat("a gives back by it", "a", 2, TopicPartitions=[]),
+        group.beat("a subscribes by name", "a", 3, SubscribedTopicNames=[OTHER], SubscribedTopicRegex=""),
+        group.beat("b leaves by it", "b", -1),
+        group.beat("a alone by name", "a", 3, TopicPartitions=[]),
+        group.shown("a by name"),
+        group.enter_as("c joins by nothing", "c", SubscribedTopicRegex="", **by),
+        group.beat("c leaves by nothing", "c", -1),
+        group.beat("a leaves by name", "a", -1),
     ]
 
 
-def beside():
-    """Classic members in a consumer group, and consumers in a classic one."""
-    classic, consumers = Group("con-classic"), Consumers("con-classic")
-    both = Consumers("con-both")
-    joins = Group("con-both")
+def migration():
+    """A classic group becomes a consumer group while it has members, and a classic one again."""
+    group = Consumers("cons-change")
+    of_cons = protocols("range", metadata=subscription(ONE))
+    assignment = (b"\0\0\0\0\0\1\0\4" + ONE.encode() + b"\0\0\0\4" + b"".join(bytes([0, 0, 0, number]) for number in range(4))
+                  + b"\xff\xff\xff\xff")
+    give = {"Assignments": [{"MemberId": group.id("old"), "Assignment": assignment}]}
     return [
-        *classic.alone(),
-        consumers.describe("a classic group"),
-        consumers.beat("a member of a classic group beats", "a", 1, id_=classic.id("a")),
-        consumers.leave("a stranger leaves a classic group", "b"),
-        classic.leave("a leaves", "a"),
-        consumers.join("a consumer comes to an empty classic group", "b"),
-        consumers.describe("it is a group of consumers now"),
-        classic.refused("a classic member under an id of its own", "c", id_=NOBODY),
-        classic.heartbeat("a consumer beats as a classic member", "b", 1, "b-id"),
-        classic.sync("a consumer asks as a classic member", "b", 1, id_="b-id"),
-        classic.leave("a stranger leaves as a classic member", "c", id_="nobody"),
-        classic.refused("of another type", "c", id_="", ProtocolType="connect"),
-        consumers.leave("b leaves", "b"),
-        classic.leave("the classic member leaves", "c", id_=NOBODY),
-        both.join("a joins", "a"),
-        both.leave("a leaves", "a"),
-        joins.refused("a classic member comes to an empty group of consumers", "c", id_="", instance="i"),
-        joins.leave("the classic member leaves", "c", ("", "i")),
-        groups_listed("what they became", types=["classic", "consumer"], states=["Stable", "Empty", "CompletingRebalance", "PreparingRebalance"]),
+        group.first("asks for an id", "old", Protocols=of_cons),
+        group.join("joins", "old", Protocols=of_cons),
+        group.sync("assigns all to itself", "old", 1, **give),
+        group.beat("one who does not join", "new", 1),
+        group.enter_as("one comes with the other protocol", "new"),
+        group.shown("both protocols"),
+        group.describe("it is no classic group any more"),
+        group.heartbeat("of the generation before", "old", 0),
+        group.heartbeat("is to join again", "old", 1),
+        group.heartbeat("of one with the other protocol", "c", 2, "cons-change-new"),
+        group.sync("is to join again first", "old", 1),
+        group.join("joins with what it has", "old", Protocols=protocols("range", metadata=with_owned(0, 1, 2, 3))),
+        group.sync("keeps its part", "old", 1),
+        group.heartbeat("has given back, and is to join", "old", 1),
+        group.join("joins with its part", "old", Protocols=protocols("range", metadata=with_owned(0, 1))),
+        group.sync("has its part", "old", 2),
+        group.sync("by another protocol's name", "old", 2, ProtocolName="other"),
+        group.sync("by another type of protocol", "old", 2, ProtocolType="connect"),
+        group.heartbeat("lives", "old", 2),
+        group.beat("the other gets its part", "new", 2),
+        group.shown("both have their part"),
+        group.commit("with the classic protocol", "x", 2, id_=group.id("old")),
+        group.commit("with the classic protocol, of another generation", "x", 1, id_=group.id("old")),
+        group.commit("with the classic protocol, in an old version", "x", 2, versions=[7], id_=group.id("old")),
+        group.first("a further classic member asks for an id", "third", Protocols=of_cons),
+        group.refused("a protocol that is not theirs", "fourth", id_=NOBODY, Protocols=protocols("sticky", metadata=subscription(ONE))),
+        group.refused("a type that is not theirs", "fourth", id_=NOBODY, ProtocolType="connect"),
+        group.leave("of a stranger", "old", id_=NOBODY),
+        group.beat("the last with the other protocol leaves", "new", -1),
+        group.shown("it is no consumer group any more"),
+        group.describe("it is a classic group again", until="PreparingRebalance"),
+        group.join("joins the classic group", "old", Protocols=of_cons),
+        group.sync("assigns all to itself again", "old", 4, **give),
+        group.describe("it is stable again"),
+        group.leave("leaves the classic group", "old"),
+        group.enter_as("one comes to the empty classic group", "new"),
+        group.shown("it is a consumer group of one"),
+        group.beat("it leaves", "new", -1),
+        group.first("one comes to the empty consumer group", "old", Protocols=of_cons),
+        group.describe("it is a classic group, and empty"),
+        group.beat("without joining", "new", 1),
     ]
 
 
-def brief():
-    """Sessions that end, and settings of a group."""
-    group = Consumers("con-brief")
+def with_owned(*numbers):
+    """A subscription of version 1, of one who has these partitions."""
+    owned = b"\0\0\0\1\0\4" + ONE.encode() + len(numbers).to_bytes(4, "big") + b"".join(number.to_bytes(4, "big") for number in numbers)
+    return b"\0\1" + subscription(ONE)[2:] + owned
+
+
+def settings():
+    """What a group is set to by itself."""
+    group = Consumers("cons-set")
+    session, interval = "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"
+
+    def alter(tell, *configs, name="cons-set"):
+        resource = {"ResourceType": GROUP, "ResourceName": name, "Configs": [
+            {"Name": key, "ConfigOperation": operation, "Value": value} for key, operation, value in configs]}
+        return ask(f"IncrementalAlterConfigs: cons-set: {tell}", "IncrementalAlterConfigs", {"Resources": [resource]})
+
+    keys = [session, interval]
+    shown = {"Resources": [{"ResourceType": GROUP, "ResourceName": "cons-set", "ConfigurationKeys": keys}], "IncludeSynonyms": True}
     return [
-        incremental("a session of a group", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "700"), ("consumer.heartbeat.interval.ms", SET, "200")])),
-        describe_configs("a group of consumers", (GROUP, "con-brief", ["consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"])),
-        describe_configs("a group of consumers, all with their synonyms", (GROUP, "con-brief", None), synonyms=True),
-        incremental("a session of a group that is too short", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "10")])),
-        incremental("a session of a group that is too long", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "99999999")])),
-        group.join("a joins", "a"),
-        group.describe("it is there"),
-        group.describe("it was silent", until="Empty"),
-        group.beat("it was silent", "a", 1),
+        alter("an interval of its own", (interval, SET, "6000")),
+        group.enter_as("a joins", "a"),
+        alter("both", (interval, SET, " 7000 "), (session, SET, "50000")),
+        group.beat("a hears of it", "a", 1),
+        ask("DescribeConfigs: cons-set", "DescribeConfigs", shown),
+        ask("ListConfigResources: cons-set: groups", "ListConfigResources", {"ResourceTypes": [GROUP]}, [1]),
+        *(alter(f"{key} = {value}", (key, SET, value)) for key in keys for value in ("0", "-1", "4999", "60001", "soon", "", None)),
+        alter("another setting", ("consumer.name", SET, "x")),
+        alter("one setting twice", (session, SET, "46000"), (session, SET, "47000")),
+        alter("one more word", (session, APPEND, "1")),
+        alter("without a name", (session, SET, "46000"), name=""),
+        ask("AlterConfigs: cons-set: one alone", "AlterConfigs", {"Resources": [
+            {"ResourceType": GROUP, "ResourceName": "cons-set", "Configs": [{"Name": session, "Value": "55000"}]}]}),
+        alter("none", (session, DELETE, None), (interval, DELETE, None)),
+        ask("DescribeConfigs: cons-set: none", "DescribeConfigs", shown),
+        group.beat("a hears of the broker's", "a", 1),
+        group.beat("a leaves", "a", -1),
     ]
 
 
-BEGUN = [
-    create("those that consumers read", topic("con", 4), topic("con-2")),
-    coordinator("of groups of consumers", "con-alone"),
+STEPS = [
+    create("those that consumer groups read", topic(ONE, 4), topic(OTHER, 2)),
+    ask("FindCoordinator: consumer groups' topic, once it is there", "FindCoordinator", {"CoordinatorKeys": ["cons"]}, [6]),
+    *wrong(),
+    *moves(),
+    *statics(),
+    *expressions(),
+    *migration(),
+    *settings(),
 ]
-HISTORIES = [alone, drawn, together, static, refused, expressions, beside, brief]
-STEPS = [*BEGUN, *(step for history in HISTORIES for step in history())]

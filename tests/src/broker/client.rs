@@ -40,8 +40,30 @@ impl Client {
     /// # Panics
     /// When the request or the answer is not of this version.
     pub fn ask<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+        self.send_request(version, request)?;
+        self.heard::<R>()
+    }
+
+    /// Sends a request whose answer is heard later; answers come in the order of requests.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    ///
+    /// # Panics
+    /// When the request is not of this version.
+    pub fn send_request<R: Request>(&mut self, version: i16, request: &R) -> io::Result<()> {
         let (_, frame) = self.core.request(version, request).expect("a valid request");
-        self.send(&frame)?;
+        self.send(&frame)
+    }
+
+    /// The answer to the oldest request that has none yet.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    ///
+    /// # Panics
+    /// When it is no answer to such a request.
+    pub fn heard<R: Request>(&mut self) -> io::Result<R::Response> {
         Ok(self.receive()?.decode::<R>().expect("a valid answer"))
     }
 

@@ -9,7 +9,7 @@ use bytes::Buf;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds the topics of a subscription to `topics`. `None` if it does not comply with the schema.
-pub(super) fn add_topics(mut subscription: &[u8], topics: &mut BTreeSet<String>) -> Option<()> {
+pub fn add_topics(mut subscription: &[u8], topics: &mut BTreeSet<String>) -> Option<()> {
     subscription.try_get_i16().ok()?;
     let count = usize::try_from(subscription.try_get_i32().ok()?).ok()?;
     for _ in 0..count {
@@ -23,7 +23,7 @@ pub(super) fn add_topics(mut subscription: &[u8], topics: &mut BTreeSet<String>)
 }
 
 /// The partitions of an assignment by topic, in its order; as many as can be read.
-pub(super) fn assigned(mut assignment: &[u8]) -> BTreeMap<String, Vec<i32>> {
+pub fn assigned(mut assignment: &[u8]) -> BTreeMap<String, Vec<i32>> {
     let mut topics = BTreeMap::new();
     let _ = assignment.try_get_i16();
     for _ in 0..assignment.try_get_i32().unwrap_or(0) {

@@ -2,7 +2,7 @@
 
 use super::{ConsumerGroup, Member};
 use crate::coordinator::assignor::{Assignor, Partitions};
-use crate::coordinator::group::Groups;
+use crate::coordinator::group::{Group, Groups};
 use crate::coordinator::group::step::text;
 use crate::metadata::image::MetadataImage;
 use kafka_protocol::ResponseError;
@@ -18,9 +18,12 @@ impl Groups {
         id: &str,
         image: &MetadataImage,
     ) -> DescribedGroup {
-        match self.existing_consumer(id) {
-            Ok(group) => group.describe(image, self.config.consumer.assignors.first()),
-            Err(refusal) => not_found(id, &refusal.message),
+        match self.groups.get(id) {
+            Some(Group::Consumer(group)) => group.describe(image, self.config.consumer.assignors.first()),
+            Some(Group::Classic(_) | Group::Share(_)) => {
+                not_found(id, &format!("Group {id} is not a consumer group."))
+            }
+            None => not_found(id, &format!("Group {id} not found.")),
         }
     }
 }

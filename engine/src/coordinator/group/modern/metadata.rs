@@ -46,7 +46,11 @@ impl TopicWatch {
     }
 
     /// The hash of topics by these names.
-    pub(super) fn hash<'a>(&self, names: impl Iterator<Item = &'a str>, image: &MetadataImage) -> i64 {
+    pub(in crate::coordinator::group) fn hash<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        image: &MetadataImage,
+    ) -> i64 {
         let hashes: Vec<u8> = names
             .flat_map(|name| image.topic(name).map_or(0, |topic| self.topic_hash(topic, image)).to_le_bytes())
             .collect();
