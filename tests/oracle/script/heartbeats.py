@@ -1,11 +1,10 @@
 """Consumer groups of KIP-848: members that beat, are assigned by the broker, and are fenced; and classic members beside them."""
 
 from peer import Saved, TopicId
-from schema import NIL
 
 from .commits import at, commit, fetch, of, wanted
 from .configs import SET, describe as describe_configs, incremental
-from .groups import NOBODY, Group, protocols
+from .groups import NOBODY, Group
 from .members import coordinator, groups_deleted, groups_described, groups_listed
 from .step import ALL, LAST, ask, create, topic
 from .topics import SOME_ID
@@ -264,6 +263,7 @@ def brief():
     return [
         incremental("a session of a group", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "700"), ("consumer.heartbeat.interval.ms", SET, "200")])),
         describe_configs("a group of consumers", (GROUP, "con-brief", ["consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"])),
+        describe_configs("a group of consumers, all with their synonyms", (GROUP, "con-brief", None), synonyms=True),
         incremental("a session of a group that is too short", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "10")])),
         incremental("a session of a group that is too long", (GROUP, "con-brief", [("consumer.session.timeout.ms", SET, "99999999")])),
         group.join("a joins", "a"),
