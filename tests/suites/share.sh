@@ -25,7 +25,7 @@ trap cleanup EXIT
 
 fail() {
   echo "$1" >&2
-  tail -5 "$work"/*.log >&2
+  tail -n 5 "$work"/*.log >&2
   exit 1
 }
 

@@ -77,7 +77,10 @@ async function member(kafka, rest, lines) {
     say("assigned", numbers(owned));
   });
   consumer.on(consumer.events.COMMIT_OFFSETS, () => { acknowledged = true; });
-  consumer.on(consumer.events.CRASH, ({ payload }) => say(payload.restart ? "trouble" : "failed", payload.error));
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    gone("lost"); // it starts again as another member
+    say(payload.restart ? "trouble" : "failed", payload.error);
+  });
   await consumer.connect();
   await consumer.subscribe({ topic: words.topic, fromBeginning: true });
   await consumer.run({

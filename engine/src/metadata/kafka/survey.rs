@@ -46,7 +46,7 @@ impl Survey {
                 "records of SCRAM credentials: nobody is asked for any".to_owned(),
             ),
             (kept(OpaqueSection::Tokens), "records of delegation tokens".to_owned()),
-            (foreign_of_groups(image), "settings of share groups and streams groups".to_owned()),
+            (foreign_of_groups(image), "settings of streams groups".to_owned()),
             (settings(ConfigKind::ClientMetrics), "settings of client metrics".to_owned()),
             (tiered(image), "topics with tiered storage: only their local segments can be read".to_owned()),
             (

@@ -227,7 +227,8 @@ fn what_is_kept_and_not_acted_on_is_counted() {
         config(2, "t", "retention.ms", "1").into(),
         config(2, "t", "remote.storage.enable", "true").into(),
         config(4, "", "min.insync.replicas", "1").into(),
-        config(32, "g", "consumer.session.timeout.ms", "1").into(),
+        config(32, "g", "consumer.session.timeout.ms", "50000").into(),
+        config(32, "g", "streams.num.standby.replicas", "1").into(),
     ]);
     records.extend([
         opaque(18, b"a"),
