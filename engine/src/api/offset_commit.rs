@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn a_topic_that_was_refused_in_part_stands_once_and_others_as_often_as_in_the_request() {
         type Told = &'static [(&'static str, i32)];
-        let table: [(Told, Told, &[(&str, &[i32])]); 3] = [
+        type Expected = &'static [(&'static str, &'static [i32])];
+        let table: [(Told, Told, Expected); 3] = [
             (&[], &[("a", 0), ("a", 1)], &[("a", &[0]), ("a", &[1])]),
             (&[("a", 9)], &[("a", 0), ("a", 1)], &[("a", &[9, 0, 1])]),
             (&[("b", 9)], &[("a", 0), ("a", 1)], &[("b", &[9]), ("a", &[0, 1])]),

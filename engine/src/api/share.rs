@@ -46,10 +46,13 @@ pub(super) fn route(shard: &Shard, key: PartitionKey) -> Result<ShardId, ErrorCo
 /// What a member says of the records of one partition, or why it cannot be understood.
 pub(super) type Said = (PartitionKey, Result<Vec<AckBatch>, ErrorCode>);
 
+/// What the partitions of one shard are told, and their places in the request.
+type Sorted = (Vec<usize>, Vec<(PartitionKey, Vec<AckBatch>)>);
+
 /// Settles records; one outcome for each partition, in order.
 pub(super) async fn settle(context: &RequestContext, name: &SessionName, said: &[Said]) -> Outcomes<()> {
     let mut outcomes: Outcomes<()> = vec![Err(ErrorCode::NotLeaderOrFollower); said.len()];
-    let mut by_shard: BTreeMap<ShardId, (Vec<usize>, Vec<(PartitionKey, Vec<AckBatch>)>)> = BTreeMap::new();
+    let mut by_shard: BTreeMap<ShardId, Sorted> = BTreeMap::new();
     for (place, (key, batches)) in said.iter().enumerate() {
         match route(&context.shard, *key).and_then(|shard| Ok((shard, batches.clone()?))) {
             Ok((shard, batches)) => {

@@ -69,6 +69,9 @@ pub enum ShareAnswer {
 /// Where the way to the coordinators will stand: they are made later, and know the share partitions themselves.
 pub type Ways = Rc<RefCell<Weak<Coordination>>>;
 
+/// Who waits for a write, by its number.
+type Waiter = (u64, flume::Sender<Result<(), ErrorCode>>);
+
 /// One share partition.
 struct Led {
     key: SharePartitionKey,
@@ -78,7 +81,7 @@ struct Led {
     reading: Lock,
     waiters: Watchers,
     /// Who waits for which write.
-    waiting: RefCell<Vec<(u64, flume::Sender<Result<(), ErrorCode>>)>>,
+    waiting: RefCell<Vec<Waiter>>,
     /// Forgotten: whoever still holds it looks again.
     gone: Cell<bool>,
 }

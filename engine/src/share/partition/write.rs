@@ -27,7 +27,8 @@ impl SharePartition {
     pub fn begin_write(&mut self) -> Option<Writing> {
         let number = self.next_write();
         let is_settled = |run: &Run| matches!(run.state, State::Settling(_, _, write) if write == number);
-        if self.under_way.is_some() || !(!self.unwritten.is_empty() || self.runs.values().any(is_settled)) {
+        let has_news = !self.unwritten.is_empty() || self.runs.values().any(is_settled);
+        if self.under_way.is_some() || !has_news {
             return None;
         }
         let freed = std::mem::take(&mut self.unwritten);
