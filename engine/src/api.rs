@@ -11,6 +11,8 @@ mod alter_partition_reassignments;
 mod alteration;
 mod api_versions;
 mod broker_loggers;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod coordinators;
 mod create_partitions;
 mod create_topics;
@@ -48,6 +50,13 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod push_telemetry;
+pub mod share;
+mod share_acknowledge;
+mod share_fetch;
+mod share_group_describe;
+mod share_group_heartbeat;
+mod share_group_offsets;
+mod share_group_states;
 mod sync_group;
 mod topics;
 mod txn_offset_commit;
@@ -212,10 +221,24 @@ const DESCRIBE_CLUSTER: i16 = 60;
 const DESCRIBE_PRODUCERS: i16 = 61;
 const DESCRIBE_TRANSACTIONS: i16 = 65;
 const LIST_TRANSACTIONS: i16 = 66;
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
+const CONSUMER_GROUP_DESCRIBE: i16 = 69;
 const GET_TELEMETRY_SUBSCRIPTIONS: i16 = 71;
 const PUSH_TELEMETRY: i16 = 72;
 const LIST_CONFIG_RESOURCES: i16 = 74;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
+const SHARE_GROUP_HEARTBEAT: i16 = 76;
+const SHARE_GROUP_DESCRIBE: i16 = 77;
+const SHARE_FETCH: i16 = 78;
+const SHARE_ACKNOWLEDGE: i16 = 79;
+const INITIALIZE_SHARE_GROUP_STATE: i16 = 83;
+const READ_SHARE_GROUP_STATE: i16 = 84;
+const WRITE_SHARE_GROUP_STATE: i16 = 85;
+const DELETE_SHARE_GROUP_STATE: i16 = 86;
+const READ_SHARE_GROUP_STATE_SUMMARY: i16 = 87;
+const DESCRIBE_SHARE_GROUP_OFFSETS: i16 = 90;
+const ALTER_SHARE_GROUP_OFFSETS: i16 = 91;
+const DELETE_SHARE_GROUP_OFFSETS: i16 = 92;
 
 macro_rules! apis {
     ($($key:ident $min:literal..=$max:literal $permission:ident x $factor:literal;)*) => {
@@ -237,8 +260,8 @@ apis! {
     FETCH 4..=18 ReadTopic x 16;
     LIST_OFFSETS 1..=10 DescribeTopic x 64;
     METADATA 0..=13 DescribeTopic x 40;
-    OFFSET_COMMIT 2..=9 ReadGroup x 64;
-    OFFSET_FETCH 1..=9 DescribeGroup x 64;
+    OFFSET_COMMIT 2..=10 ReadGroup x 64;
+    OFFSET_FETCH 1..=10 DescribeGroup x 64;
     FIND_COORDINATOR 0..=6 DescribeGroup x 64;
     JOIN_GROUP 0..=9 ReadGroup x 32;
     HEARTBEAT 0..=4 ReadGroup x 4;
@@ -273,10 +296,24 @@ apis! {
     DESCRIBE_PRODUCERS 0..=0 ReadTopic x 64;
     DESCRIBE_TRANSACTIONS 0..=0 DescribeTransactionalId x 256;
     LIST_TRANSACTIONS 0..=2 DescribeTransactionalId x 64;
+    CONSUMER_GROUP_HEARTBEAT 0..=1 ReadGroup x 64;
+    CONSUMER_GROUP_DESCRIBE 0..=1 DescribeGroup x 64;
     GET_TELEMETRY_SUBSCRIPTIONS 0..=0 Nothing x 4;
     PUSH_TELEMETRY 0..=0 Nothing x 1;
     LIST_CONFIG_RESOURCES 0..=1 DescribeClusterConfigs x 4;
     DESCRIBE_TOPIC_PARTITIONS 0..=0 DescribeTopic x 64;
+    SHARE_GROUP_HEARTBEAT 1..=1 ReadGroup x 64;
+    SHARE_GROUP_DESCRIBE 1..=1 DescribeGroup x 64;
+    SHARE_FETCH 1..=1 ReadGroup x 64;
+    SHARE_ACKNOWLEDGE 1..=1 ReadGroup x 64;
+    INITIALIZE_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    READ_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    WRITE_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    DELETE_SHARE_GROUP_STATE 0..=0 ActOnCluster x 64;
+    READ_SHARE_GROUP_STATE_SUMMARY 0..=0 ActOnCluster x 64;
+    DESCRIBE_SHARE_GROUP_OFFSETS 0..=0 DescribeGroup x 64;
+    ALTER_SHARE_GROUP_OFFSETS 0..=0 ReadGroup x 64;
+    DELETE_SHARE_GROUP_OFFSETS 0..=0 DeleteGroup x 64;
 }
 
 /// [`SERVED`], as the wire looks it up.
@@ -381,9 +418,17 @@ impl RequestContext {
         codec::decode_body(self.head.api_key, self.head.api_version, body, decoded_bytes_max)
     }
 
+    /// Bytes of heap that the decoded form of a body may take.
+    fn decoded_bytes_max(&self, body: &Bytes) -> u64 {
+        self.spec.decoded_bytes_max(body.len())
+    }
+
     fn answer<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Answer, WireError> {
         self.panic_if(Mutant::PanicInAnswer);
-        let frame = codec::encode_response(self.head.correlation_id, self.head.api_version, response)?;
+        self.send(codec::encode_response(self.head.correlation_id, self.head.api_version, response)?)
+    }
+
+    fn send(&self, frame: Bytes) -> Result<Answer, WireError> {
         Ok(Answer::Frame(VecDeque::from([frame])))
     }
 }
@@ -436,10 +481,24 @@ pub async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireEr
         DESCRIBE_PRODUCERS => Box::pin(describe_producers::serve(context, body)),
         DESCRIBE_TRANSACTIONS => Box::pin(describe_transactions::serve(context, body)),
         LIST_TRANSACTIONS => Box::pin(list_transactions::serve(context, body)),
+        CONSUMER_GROUP_HEARTBEAT => consumer_group_heartbeat::begin(context, body).await?,
+        CONSUMER_GROUP_DESCRIBE => Box::pin(consumer_group_describe::serve(context, body)),
         GET_TELEMETRY_SUBSCRIPTIONS => done(get_telemetry_subscriptions::serve(&context, body)),
         PUSH_TELEMETRY => done(push_telemetry::serve(&context, body)),
         LIST_CONFIG_RESOURCES => done(list_config_resources::serve(&context, body)),
         DESCRIBE_TOPIC_PARTITIONS => done(describe_topic_partitions::serve(&context, body)),
+        SHARE_GROUP_HEARTBEAT => Box::pin(share_group_heartbeat::serve(context, body)),
+        SHARE_GROUP_DESCRIBE => Box::pin(share_group_describe::serve(context, body)),
+        SHARE_FETCH => share_fetch::begin(context, body)?,
+        SHARE_ACKNOWLEDGE => share_acknowledge::begin(context, body)?,
+        INITIALIZE_SHARE_GROUP_STATE => Box::pin(share_group_states::initialize(context, body)),
+        READ_SHARE_GROUP_STATE => Box::pin(share_group_states::read(context, body)),
+        WRITE_SHARE_GROUP_STATE => Box::pin(share_group_states::write(context, body)),
+        DELETE_SHARE_GROUP_STATE => Box::pin(share_group_states::delete(context, body)),
+        READ_SHARE_GROUP_STATE_SUMMARY => Box::pin(share_group_states::read_summary(context, body)),
+        DESCRIBE_SHARE_GROUP_OFFSETS => Box::pin(share_group_offsets::describe(context, body)),
+        ALTER_SHARE_GROUP_OFFSETS => Box::pin(share_group_offsets::alter(context, body)),
+        DELETE_SHARE_GROUP_OFFSETS => Box::pin(share_group_offsets::delete(context, body)),
         api_key => return Err(WireError::UnknownApiKey { api_key }),
     })
 }

@@ -22,10 +22,12 @@ pub use progress::{ShardStop, StopProgress, Stopping};
 
 use crate::coordinator::group::Groups;
 use crate::coordinator::runtime::Runtime;
-use crate::coordinator::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::coordinator::share_state::{ShareStateOrder, ShareStates};
+use crate::coordinator::topics::{OFFSETS_TOPIC, SHARE_TOPIC, TRANSACTIONS_TOPIC};
 use crate::coordinator::txn::Transactions;
 use crate::metadata::image::MetadataImage;
 use crate::metrics::ShardMetrics;
+use crate::partition::DeleteBefore;
 use crate::placement::{Placement, ShardId};
 use crate::shard::admission::{self, Admission};
 use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
@@ -37,7 +39,9 @@ use crate::shard::panics::vital_future;
 use crate::shard::router::Router;
 use crate::shard::settings::producer_expiration_in;
 use crate::shard::view::ClusterView;
-use crate::shard::{Shard, Ways};
+use crate::shard::{self, Shard};
+use crate::share;
+use crate::share::leaders::{Leaders, Ways};
 use controller::ControllerService;
 use folder::FolderHealth;
 use gate::Gate;
@@ -160,7 +164,7 @@ pub async fn start_shard(
     let coordinating = coordination.clone().receive(parts.coordinators.inbox);
     rt.spawn(Queue::Coordination, vital_future(coordinating)).detach();
     let (options2, admission) = (options.clone(), parts.admission);
-    let ways = Ways { router, coordination, control };
+    let ways = shard::Ways { router, coordination, control };
     let shard = Shard::new(rt.clone(), options2, network, ways, admission, metrics);
     let receiving = shard.clone().receive(parts.partitions.inbox);
     rt.spawn(Queue::Foreground, vital_future(receiving)).detach();
@@ -188,11 +192,32 @@ fn coordination(
     callers: CoordinatorCallers,
 ) -> Rc<Coordination> {
     let owner = router.own();
+    let ways = Ways::default();
     let settings = Rc::new(options.groups);
     let make = move |_| Groups::new(settings.clone());
-    let groups = Runtime::new(rt.clone(), owner.clone(), OFFSETS_TOPIC, make, |_, _, ()| ());
+    let (clock, to_states) = (rt.clone(), ways.clone());
+    let order = move |groups: &Rc<Runtime<Groups>>, number, order| {
+        share::states::carry_out(&clock, &to_states, groups, number, order);
+    };
+    let groups = Runtime::new(rt.clone(), owner.clone(), OFFSETS_TOPIC, make, order);
     let transactions = transactions(rt, router, options);
-    Rc::new(Coordination::new(owner.clone(), callers, groups, transactions))
+    let shares = Leaders::new(rt.clone(), owner.clone(), options.groups.shares, ways.clone());
+    let share = (share_states(rt, router, options), shares);
+    let coordination = Rc::new(Coordination::new(owner.clone(), callers, groups, transactions, share));
+    *ways.borrow_mut() = Rc::downgrade(&coordination);
+    coordination
+}
+
+/// The shard's share coordinators, which have the beginnings of their partitions deleted.
+fn share_states(rt: &Rt, router: &Rc<Router>, options: &BrokerOptions) -> Rc<Runtime<ShareStates>> {
+    let (config, clock) = (options.share_states, rt.clone());
+    let order = move |runtime: &Rc<Runtime<ShareStates>>, number, ShareStateOrder::Prune(before)| {
+        let Some(partition) = runtime.partition(number) else { return };
+        // What cannot be deleted now can be with the next order.
+        let Ok(deleting) = partition.delete_records(DeleteBefore::Offset(before)) else { return };
+        clock.spawn(Queue::Background, async move { _ = deleting.await }).detach();
+    };
+    Runtime::new(rt.clone(), router.own().clone(), SHARE_TOPIC, move |_| ShareStates::new(config), order)
 }
 
 /// The shard's transaction coordinators, which have their markers written.
@@ -241,6 +266,8 @@ fn start_tasks(
     rt.spawn(Queue::Coordination, timing).detach();
     let timing = coordination.transactions.clone().keep_time();
     rt.spawn(Queue::Coordination, timing).detach();
+    rt.spawn(Queue::Coordination, coordination.share_states.clone().keep_time()).detach();
+    rt.spawn(Queue::Foreground, vital_future(coordination.shares.clone().keep_time())).detach();
     let follow = async move {
         while let Ok(view) = subscriber.changed().await {
             following.apply(&view).await;

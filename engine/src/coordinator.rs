@@ -6,6 +6,7 @@
 //! learns what a crash may take back. If an append fails, the machine is thrown away and loaded anew. The machines know no
 //! disk, socket, clock or channel. After Kafka's `coordinator-common` (KIP-848) and `TransactionCoordinator`.
 
+pub mod assignor;
 pub mod group;
 pub mod hosted;
 pub mod load;
@@ -13,6 +14,7 @@ pub mod offsets;
 pub mod partitioner;
 pub mod records;
 pub mod runtime;
+pub mod share_state;
 pub mod topics;
 pub mod txn;
 

@@ -17,4 +17,5 @@ mod primitives;
 pub mod process;
 pub mod purgatory;
 pub mod shard;
+pub mod share;
 pub mod telemetry;

@@ -15,6 +15,7 @@ mod storage;
 mod text;
 mod topics;
 mod tour;
+mod transactions;
 
 pub use cells::{Counter, Gauge, Histogram};
 pub use clients::ClientCells;
@@ -25,6 +26,7 @@ pub use sample::sample;
 pub use text::{CONTENT_TYPE, MetricType, TextWriter};
 pub use topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicCells};
 pub use tour::Tour;
+pub use transactions::TxnCells;
 
 use hayate_net::error::ErrorCode;
 use hayate_rt::MonoTime;
@@ -223,6 +225,8 @@ pub struct ShardMetrics {
     pub clients: ClientCells,
     /// The groups that it coordinates.
     pub groups: GroupCells,
+    /// The transactions that it coordinates.
+    pub transactions: TxnCells,
     copied_bytes: [Counter; CopyPath::ALL.len()],
     protocol_errors: [Counter; ProtocolError::ALL.len()],
     closed: [Counter; CloseCause::ALL.len()],

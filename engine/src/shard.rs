@@ -24,6 +24,7 @@ use crate::broker::BrokerOptions;
 use crate::metadata::controller::PRODUCER_ID_BLOCK_LEN;
 use crate::metrics::{CloseCause, ShardMetrics};
 use crate::placement::ShardId;
+use crate::share::sessions::ShareSessions;
 use crate::telemetry::{Instances, Limits};
 use admission::Admission;
 use budget::{Budget, Pool};
@@ -117,6 +118,8 @@ pub struct Shard {
     pub admission: Arc<Admission>,
     /// Its fetch sessions.
     pub sessions: RefCell<SessionCache>,
+    /// The share sessions of its connections.
+    pub share_sessions: RefCell<ShareSessions>,
     /// The clients whose metrics it takes.
     pub telemetry: RefCell<Instances>,
     /// What its topics are set to.
@@ -167,6 +170,9 @@ impl Shard {
             rt,
             served: Served::new(),
             sessions: RefCell::new(SessionCache::new(options.fetch_session_slots.div_ceil(shards))),
+            share_sessions: RefCell::new(ShareSessions::new(
+                options.groups.shares.sessions_max.div_ceil(shards),
+            )),
             telemetry: RefCell::new(Instances::new(telemetry_limits(&options, shards))),
             settings: TopicSettings::new(options.topic_defaults.clone()),
             budget: Rc::new(Budget::new(options.receive_bytes_per_shard(shards))),

@@ -6,8 +6,10 @@ import re
 
 # What names a structure within its list, in this order of weight.
 KEYS = ["ApiKey", "ResourceType", "ResourceName", "Name", "TopicName", "Topic", "TopicId", "PartitionIndex", "Partition", "Index",
-        "PartitionId", "BrokerId", "NodeId", "ReplicaId", "ProducerId", "LogDir", "Feature"]
+        "PartitionId", "BrokerId", "NodeId", "ReplicaId", "LogDir", "Feature", "GroupId", "MemberId", "TransactionalId", "Key", "ProducerId"]
 ORDERED = {"Synonyms", "Records", "RecordErrors"}
+# Lists of plain values whose order means nothing.
+SETS = {"Partitions", "UnknownStateFilters"}
 ABSENT = "<absent>"
 
 
@@ -19,6 +21,8 @@ def label(element):
 def labelled(elements, field):
     """A list as a dict, by what its elements are called."""
     found = {}
+    if field in SETS and not any(isinstance(element, dict) for element in elements):
+        elements = sorted(elements)
     for place, element in enumerate(elements):
         name = label(element) if isinstance(element, dict) and field not in ORDERED else str(place)
         repeated = 1

@@ -1,28 +1,37 @@
-"""One of the two brokers that are asked: its connection, what it has named so far (ids of topics, producers, sessions), and its
-answers with everything taken out that may differ between two brokers: those ids, times, addresses, sizes of disks.
+"""One of the two brokers that are asked: the connections of its clients, what it has named so far (ids of topics, producers, sessions,
+members), and its answers with everything taken out that may differ between two brokers: those ids, times, addresses, sizes of disks.
 """
 
 import base64
 import re
-import socket
-import struct
 import time
 import uuid
 
 import records
 import schema
+from connection import Connection
 
-ANSWER_SECONDS = 5
 SETTLE_SECONDS = 30
-# COORDINATOR_LOAD_IN_PROGRESS
-LOADING = 14
+# How long a request on one connection is given before the next one goes out on another.
+TURN_SECONDS = 0.03
+# COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR: a coordinator is not ready yet.
+NOT_READY = {14, 15, 16}
+# CONCURRENT_TRANSACTIONS: the transaction before is not complete yet.
+CONCURRENT = 51
+# States of transactions that a broker leaves by itself.
+PASSING = {"PrepareCommit", "PrepareAbort", "PrepareEpochFence"}
+MAIN = "oracle"
 BARRIER = "oracle-barrier"
 # Fields whose values are a broker's own, whatever they are.
 OWN_FIELDS = {"Port", "TotalBytes", "UsableBytes", "FinalizedFeaturesEpoch", "LogDir", "ClientInstanceId", "LogEndOffset"}
 # The same, in what describes a quorum.
 OWN_OF_QUORUM = {"LeaderEpoch", "HighWatermark"}
 TIME_FIELDS = {"Timestamp", "LogAppendTimeMs", "BaseTimestamp", "MaxTimestamp", "LastTimestamp", "LastFetchTimestamp",
-               "LastCaughtUpTimestamp"}
+               "LastCaughtUpTimestamp", "TransactionStartTimeMs"}
+# A time of now in a text, and one that lies the longest time there is before it.
+NOW = re.compile(r"\b1[789]\d{11}\b|-922337\d{13}\b")
+# An id that a coordinator draws for a member: the name of its client or instance, and a UUID.
+MEMBER_ID = re.compile(r"(?<!\S)(\S{0,300})-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Times of the script's own records lie before this; a broker's clock behind it.
 TIME_OWN_MS = 1_750_000_000_000
 
@@ -56,10 +65,6 @@ class Joined:
         self.batches = batches
 
 
-class NoAnswer(Exception):
-    """The broker has closed the connection, or says nothing."""
-
-
 class Peer:
     """One broker."""
 
@@ -69,7 +74,7 @@ class Peer:
         self.address = (host, int(port))
         self.requests = requests
         self.answers = answers
-        self.socket = None
+        self.connections = {}
         self.correlation = 0
         self.topic_ids = {}
         self.saved = {}
@@ -77,68 +82,60 @@ class Peer:
         self.barriers = 0
         self.cluster_id = None
 
-    def connect(self):
-        self.close()
-        self.socket = socket.create_connection(self.address, ANSWER_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def connection(self, client=MAIN):
+        """The connection of the client of that name."""
+        if client not in self.connections:
+            self.connections[client] = Connection(self.address, client)
+        return self.connections[client]
 
-    def close(self):
-        if self.socket:
-            self.socket.close()
-            self.socket = None
-
-    def send(self, data):
-        if self.socket is None:
-            self.connect()
-        try:
-            self.socket.sendall(data)
-        except (ConnectionResetError, BrokenPipeError) as error:
-            raise NoAnswer("closed") from error
-
-    def receive(self):
-        """One answer without its length."""
-        try:
-            return self.exactly(struct.unpack(">i", self.exactly(4))[0])
-        except ConnectionResetError as error:
-            raise NoAnswer("closed") from error
-        except TimeoutError as error:
-            raise NoAnswer("silent") from error
-
-    def exactly(self, count):
-        data = b""
-        while len(data) < count:
-            part = self.socket.recv(count - len(data))
-            if not part:
-                raise NoAnswer("closed")
-            data += part
-        return data
-
-    def ask(self, api, version, values, answer_version=None):
-        """Sends a request and gives the answer; raises NoAnswer when there is none."""
+    def begin(self, api, version, values, client=MAIN):
+        """Sends a request, whose answer is heard later."""
+        connection = self.connection(client)
         self.correlation += 1
-        message = self.requests[api]
-        self.send(schema.frame(message, version, self.correlation, self.resolve(values, version)))
-        data = self.receive()
+        resolved = self.resolve(values, version)
+        connection.send(schema.frame(self.requests[api], version, self.correlation, resolved, client))
+        connection.pending.append((api, version, self.correlation))
+
+    def hear(self, client=MAIN, answer_version=None):
+        """The answer to the oldest request of a client that is not answered yet."""
+        connection = self.connection(client)
+        data = connection.receive()
+        api, version, asked = connection.pending.pop(0)
         version = version if answer_version is None else answer_version
         correlation, answer = schema.parse_answer(self.answers[api], version, data)
-        assert correlation == self.correlation, f"{self.name} answers {correlation} to {self.correlation}"
+        assert correlation == asked, f"{self.name} answers {correlation} to {asked}"
         return answer
 
-    def ask_until_ready(self, api, version, values, answer_version=None):
-        """The same, once the broker has loaded what it needs for it."""
+    def ask(self, api, version, values, answer_version=None, client=MAIN):
+        """Sends a request and gives the answer; raises NoAnswer when there is none."""
+        assert not self.connection(client).pending, f"{client} waits for an answer already"
+        self.begin(api, version, values, client)
+        return self.hear(client, answer_version)
+
+    def ask_until(self, is_enough, *request):
+        """The same, again and again until the answer is good for something."""
         until = time.monotonic() + SETTLE_SECONDS
         while True:
-            answer = self.ask(api, version, values, answer_version)
-            if answer.get("ErrorCode") != LOADING or time.monotonic() > until:
+            answer = self.ask(*request)
+            if is_enough(answer) or time.monotonic() > until:
                 return answer
-            time.sleep(0.05)
+            time.sleep(0.02)
+
+    def await_markers(self, transactional_id):
+        """Waits until all partitions of a transaction that was ended know of it."""
+
+        def is_complete(answer):
+            return answer["TransactionStates"][0]["TransactionState"] not in PASSING
+
+        self.ask_until(is_complete, "DescribeTransactions", 0, {"TransactionalIds": [transactional_id]})
 
     def resolve(self, value, version):
         """The value with this broker's own ids in place."""
         if isinstance(value, TopicId):
             return self.topic_ids.get(value.name, schema.NIL)
         if isinstance(value, Saved):
-            return self.saved[value.name] + value.plus
+            saved = self.saved[value.name]
+            return saved + value.plus if value.plus else saved
         if isinstance(value, Batch):
             return records.batch(**self.resolve(value.parts, version))
         if isinstance(value, Joined):
@@ -210,9 +207,16 @@ class Peer:
             text = text.replace(base64.urlsafe_b64encode(known.bytes).decode().rstrip("="), f"<id of {name}>")
         if self.cluster_id:
             text = text.replace(self.cluster_id, "<cluster>")
+        text = MEMBER_ID.sub(self.member, text)
+        text = NOW.sub(lambda time_: "<now>" if not 0 < int(time_[0]) < TIME_OWN_MS else time_[0], text)
         text = re.sub(r"x{20,}", lambda run: f"x*{len(run[0])}", text)
         text = re.sub(r"/\S*/data\b", "<folder>", text)
         return text.replace(f"{self.address[0]}:{self.address[1]}", "<address>")
+
+    def member(self, found):
+        """What the script calls the member of an id."""
+        names = [name for name, saved in self.saved.items() if saved == found[0]]
+        return f"<member {names[-1]}>" if names else f"<new member of {found[1]}>"
 
     def neutral_number(self, value, field):
         if field in TIME_FIELDS and value > TIME_OWN_MS:
@@ -222,3 +226,21 @@ class Peer:
         if field == "SessionId" and value > 0:
             return "<session>"
         return value
+
+
+def codes(answer):
+    """All error codes in an answer."""
+    if isinstance(answer, list):
+        for element in answer:
+            yield from codes(element)
+    elif isinstance(answer, dict):
+        for key, value in answer.items():
+            if key.endswith("ErrorCode"):
+                yield value
+            else:
+                yield from codes(value)
+
+
+def is_ready(answer):
+    """Whether no coordinator was asked too early."""
+    return not (NOT_READY | {CONCURRENT}).intersection(codes(answer))

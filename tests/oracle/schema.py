@@ -48,7 +48,13 @@ class Field:
         self.tagged = Versions(spec.get("taggedVersions"))
         self.tag = spec.get("tag")
         self.spec = spec
-        self.struct = Struct(spec["fields"], structs) if "fields" in spec else structs.get(self.type)
+        self.own_struct = Struct(spec["fields"], structs) if "fields" in spec else None
+        self.structs = structs
+
+    @property
+    def struct(self):
+        """What the field consists of, if it is a structure: its own one, or one that is defined for all, before it or behind."""
+        return self.own_struct or self.structs.get(self.type)
 
     def default(self):
         """The value of a field that nobody sets."""

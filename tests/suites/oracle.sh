@@ -18,7 +18,10 @@ export KAFKA_FORMAT="--feature eligible.leader.replicas.version=0" KAFKA_TOOL_TI
 # The script's records are old: neither broker may delete them while it is played.
 # Internal topics for one broker, as Kafka needs them said.
 internal=(offsets.topic.replication.factor=1 transaction.state.log.replication.factor=1 transaction.state.log.min.isr=1)
-kafka=$(kafka_broker_start "$work/kafka" log.retention.ms=-1)
-hayate=$(hayate_start "$work/hayate" log.retention.ms=-1 "${internal[@]}" process.roles=broker,controller controller.listener.names=CONTROLLER \
+# Histories of groups and transactions: what is waited for is short, a group small.
+histories=(group.initial.rebalance.delay.ms=250 group.min.session.timeout.ms=100 group.max.size=3
+  transaction.abort.timed.out.transaction.cleanup.interval.ms=300)
+kafka=$(kafka_broker_start "$work/kafka" log.retention.ms=-1 "${histories[@]}")
+hayate=$(hayate_start "$work/hayate" log.retention.ms=-1 "${internal[@]}" "${histories[@]}" process.roles=broker,controller controller.listener.names=CONTROLLER \
   inter.broker.listener.name=PLAINTEXT listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT)
 PYTHONDONTWRITEBYTECODE=1 python3 tests/oracle/oracle.py --jar "$KAFKA_LIBS/kafka-clients-$KAFKA_VERSION.jar" --kafka "$kafka" --hayate "$hayate"

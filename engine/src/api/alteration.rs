@@ -152,8 +152,7 @@ fn plan(
     }
 }
 
-/// The resource, if it has configurations that the controller keeps. Groups have none yet, and are refused as by a broker that
-/// does not know them.
+/// The resource, if it has configurations that the controller keeps.
 fn resource(here: NodeId, resource_type: i8, name: &str) -> Result<ConfigResource, ApiError> {
     match ConfigKind::from_number(resource_type) {
         Some(ConfigKind::Topic) => Ok(ConfigResource::topic(name)),
@@ -163,8 +162,10 @@ fn resource(here: NodeId, resource_type: i8, name: &str) -> Result<ConfigResourc
             Ok(_) => Err(invalid(format!("Unexpected broker id, expected {here}, but received {name}"))),
             Err(_) => Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
         },
-        Some(kind @ ConfigKind::ClientMetrics) => Ok(ConfigResource { kind, name: name.to_owned() }),
-        Some(ConfigKind::BrokerLogger | ConfigKind::Group) | None => {
+        Some(kind @ (ConfigKind::ClientMetrics | ConfigKind::Group)) => {
+            Ok(ConfigResource { kind, name: name.to_owned() })
+        }
+        Some(ConfigKind::BrokerLogger) | None => {
             Err(invalid(format!("Unknown resource type {resource_type}")))
         }
     }

@@ -22,6 +22,18 @@ pub(super) async fn ask_group(
     Asked(context.shard.coordination.ask_group(group, request).await)
 }
 
+/// The same, of what cannot be asked of a group without a name.
+pub(super) async fn ask_named_group(
+    context: &RequestContext,
+    group: &str,
+    request: GroupRequest,
+) -> Asked<GroupAnswer> {
+    if group.is_empty() {
+        return Asked(Err(ErrorCode::InvalidGroupId));
+    }
+    ask_group(context, group, request).await
+}
+
 /// Asks the coordinator of a transactional id.
 pub(super) async fn ask_transaction(
     context: &RequestContext,

@@ -4,6 +4,7 @@
 use super::{RequestContext, broker_loggers, text};
 use crate::broker::BrokerOptions;
 use crate::config::dynamic;
+use crate::coordinator::group::configs::{GROUP_SETTINGS, GroupSetting};
 use crate::metadata::controller::name_fault;
 use crate::metadata::image::{ConfigKind, ConfigMap, ConfigResource};
 use crate::partition::PartitionSettings;
@@ -37,6 +38,8 @@ pub(super) enum Source {
     Default,
     /// Set for a subscription to clients' metrics.
     ClientMetrics,
+    /// Set for a group.
+    Group,
 }
 
 /// Kafka's number of a source.
@@ -48,6 +51,7 @@ pub(super) fn source_number(source: Source) -> i8 {
         Source::StaticBroker => 4,
         Source::Default => 5,
         Source::ClientMetrics => 7,
+        Source::Group => 8,
     }
 }
 
@@ -178,7 +182,14 @@ fn describe_resource(
             let resource = ConfigResource { kind, name: resource.resource_name.to_string() };
             describe_client_metrics(view.image.config(&resource).map(AsRef::as_ref))
         }
-        Some(ConfigKind::Group) | None => {
+        Some(ConfigKind::Group) if resource.resource_name.is_empty() => {
+            return Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned()));
+        }
+        Some(kind @ ConfigKind::Group) => {
+            let resource = ConfigResource { kind, name: resource.resource_name.to_string() };
+            describe_group(view.image.config(&resource).map(AsRef::as_ref), layers.options)
+        }
+        None => {
             let message = format!("Unsupported resource type: {}", resource.resource_type);
             return Err((ErrorCode::InvalidRequest, message));
         }
@@ -316,6 +327,31 @@ fn describe_client_metrics(configs: Option<&ConfigMap>) -> Vec<Described<'_>> {
         }
     };
     CLIENT_METRICS_CONFIGS.iter().map(describe).collect()
+}
+
+/// A group; one that is set to nothing has what the broker says for all.
+fn describe_group<'a>(configs: Option<&'a ConfigMap>, options: &BrokerOptions) -> Vec<Described<'a>> {
+    let describe = |setting: &'static GroupSetting| {
+        let own = configs.and_then(|configs| configs.get(setting.name));
+        let own = own.map(|value| Synonym {
+            name: setting.name,
+            value: Cow::Borrowed(value),
+            source: Source::Group,
+        });
+        let synonyms: Vec<_> = own.into_iter().collect();
+        let value = synonyms.first().map(|own| own.value.trim().to_owned());
+        Described {
+            name: setting.name,
+            value: Some(value.unwrap_or_else(|| (setting.default)(&options.groups))),
+            source: source_of(&synonyms),
+            synonyms,
+            is_read_only: false,
+            is_sensitive: false,
+            kind: Some(setting.kind),
+            documentation: setting.documentation,
+        }
+    };
+    GROUP_SETTINGS.iter().map(describe).collect()
 }
 
 /// This broker's settings: those of the table, and whatever else is set while it runs.

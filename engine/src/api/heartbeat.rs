@@ -1,7 +1,7 @@
 //! Heartbeat: a member of a classic group lives, and hears whether it is to join again. Source: Kafka's
 //! `KafkaApis.handleHeartbeatRequest`.
 
-use super::coordinators::{ask_group, later};
+use super::coordinators::{ask_named_group, later};
 use super::{Later, RequestContext};
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
     let request: HeartbeatRequest = context.decode(body)?;
     let group = request.group_id.to_string();
-    let asked = ask_group(&context, &group, GroupRequest::Heartbeat { request }).await;
+    let asked = ask_named_group(&context, &group, GroupRequest::Heartbeat { request }).await;
     Ok(later(async move {
         let beaten = asked.answer(&context, |answer| match answer {
             GroupAnswer::Heartbeat(response) => Some(response),

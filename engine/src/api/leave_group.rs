@@ -1,6 +1,6 @@
 //! LeaveGroup: members leave a classic group, one or, by an administrator, many. Source: Kafka's `KafkaApis.handleLeaveGroupRequest`.
 
-use super::coordinators::{ask_group, later};
+use super::coordinators::{ask_named_group, later};
 use super::{Later, RequestContext};
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
     let request: LeaveGroupRequest = context.decode(body)?;
     let (group, version) = (request.group_id.to_string(), context.version());
-    let asked = ask_group(&context, &group, GroupRequest::Leave { request, version }).await;
+    let asked = ask_named_group(&context, &group, GroupRequest::Leave { request, version }).await;
     Ok(later(async move {
         let left = asked.answer(&context, |answer| match answer {
             GroupAnswer::Leave(response) => Some(response),

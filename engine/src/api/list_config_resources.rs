@@ -56,10 +56,9 @@ fn list(view: &ClusterView, kind: ConfigKind) -> Vec<ConfigResource> {
             let active = view.image.brokers().filter(|(_, broker)| broker.is_active());
             active.map(|(id, _)| resource(id.to_string())).collect()
         }
-        ConfigKind::ClientMetrics => {
-            let of_clients = view.image.configs().filter(|(resource, _)| resource.kind == kind);
-            of_clients.map(|(of_client, _)| resource(of_client.name.clone())).collect()
+        ConfigKind::ClientMetrics | ConfigKind::Group => {
+            let of_kind = view.image.configs().filter(|(resource, _)| resource.kind == kind);
+            of_kind.map(|(of_one, _)| resource(of_one.name.clone())).collect()
         }
-        ConfigKind::Group => Vec::new(),
     }
 }

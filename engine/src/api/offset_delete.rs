@@ -1,6 +1,6 @@
 //! OffsetDelete: an administrator deletes committed offsets of a group. Source: Kafka's `KafkaApis.handleOffsetDeleteRequest` (KIP-496).
 
-use super::coordinators::{ask_group, later};
+use super::coordinators::{ask_named_group, later};
 use super::{Later, RequestContext};
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
     let mut request: OffsetDeleteRequest = context.decode(body)?;
     let unknown = take_unknown(&context, &mut request);
     let group = request.group_id.to_string();
-    let asked = ask_group(&context, &group, GroupRequest::OffsetDelete { request }).await;
+    let asked = ask_named_group(&context, &group, GroupRequest::OffsetDelete { request }).await;
     Ok(later(async move {
         let deleted = asked.answer(&context, |answer| match answer {
             GroupAnswer::OffsetDelete(response) => Some(response),
@@ -52,9 +52,8 @@ fn take_unknown(
             })
             .collect();
         if !missing.is_empty() {
-            unknown.push(
-                OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(missing),
-            );
+            let answer = OffsetDeleteResponseTopic::default().with_name(topic.name.clone());
+            put(&mut unknown, answer.with_partitions(missing));
         }
         topic.partitions.retain(|partition| exists(partition.partition_index));
     }
@@ -62,13 +61,20 @@ fn take_unknown(
     unknown
 }
 
-/// What was refused here comes before what the coordinator says, topic by topic.
+/// What was refused here comes before what the coordinator says, topic by topic; where nothing was, the answer is as the request.
 fn merge(response: &mut OffsetDeleteResponse, mut topics: Vec<OffsetDeleteResponseTopic>) {
-    for answered in std::mem::take(&mut response.topics) {
-        match topics.iter_mut().find(|topic| topic.name == answered.name) {
-            Some(topic) => topic.partitions.extend(answered.partitions),
-            None => topics.push(answered),
-        }
+    if topics.is_empty() {
+        return;
     }
+    let answered = std::mem::take(&mut response.topics);
+    answered.into_iter().for_each(|answered| put(&mut topics, answered));
     response.topics = topics;
+}
+
+/// Puts the answers to partitions to those of their topic.
+fn put(topics: &mut Vec<OffsetDeleteResponseTopic>, answered: OffsetDeleteResponseTopic) {
+    match topics.iter_mut().find(|topic| topic.name == answered.name) {
+        Some(topic) => topic.partitions.extend(answered.partitions),
+        None => topics.push(answered),
+    }
 }

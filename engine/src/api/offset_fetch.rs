@@ -6,16 +6,18 @@ use super::{Later, RequestContext, topics};
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use crate::coordinator::offsets::{fetch_answer, fetch_refused, fetch_requests};
 use bytes::Bytes;
+use hayate_net::conn::Answer;
 use hayate_net::error::{ErrorCode, WireError};
+use hayate_net::wire::{codec, offsets};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::OffsetFetchRequest;
+use kafka_protocol::messages::OffsetFetchResponse;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 
 /// First version that names topics by id.
-const TOPIC_IDS_SINCE: i16 = 10;
+const TOPIC_IDS_SINCE: i16 = offsets::VERSION;
 
 /// One group of the request, and its question.
 struct Part {
@@ -25,8 +27,9 @@ struct Part {
 }
 
 pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later, WireError> {
-    let request: OffsetFetchRequest = context.decode(body)?;
-    let (version, require_stable) = (context.version(), request.require_stable);
+    let (version, decoded_bytes_max) = (context.version(), context.decoded_bytes_max(&body));
+    let request = codec::decode_offset_fetch(version, body, decoded_bytes_max)?;
+    let require_stable = request.require_stable;
     let mut parts = Vec::new();
     for mut group in fetch_requests(request, version) {
         let refused = take_unknown_ids(&context, &mut group);
@@ -39,8 +42,17 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
         for part in parts {
             groups.push(finish(&context, part).await);
         }
-        context.answer(&fetch_answer(groups, version))
+        answer(&context, &fetch_answer(groups, version))
     }))
+}
+
+fn answer(context: &RequestContext, response: &OffsetFetchResponse) -> Result<Answer, WireError> {
+    match context.version() {
+        offsets::VERSION => {
+            context.send(offsets::encode_fetch_response(context.head.correlation_id, response)?)
+        }
+        _ => context.answer(response),
+    }
 }
 
 async fn finish(context: &RequestContext, part: Part) -> OffsetFetchResponseGroup {
@@ -58,11 +70,12 @@ async fn finish(context: &RequestContext, part: Part) -> OffsetFetchResponseGrou
         }
     };
     context.count_code(answer.error_code);
-    if answer.error_code == ErrorCode::None.code() {
-        answer.topics.extend(refused);
-    }
     if context.version() >= TOPIC_IDS_SINCE {
         name_by_id(context, &mut answer);
+    }
+    if answer.error_code == ErrorCode::None.code() {
+        // Also one that was asked for by an id of zeros.
+        answer.topics.extend(refused);
     }
     answer
 }

@@ -1,7 +1,7 @@
 //! SyncGroup: a classic group's leader hands out what each member gets, and each member hears of its own. Source: Kafka's
 //! `KafkaApis.handleSyncGroupRequest`.
 
-use super::coordinators::{ask_group, later};
+use super::coordinators::{ask_named_group, later};
 use super::{Later, RequestContext};
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
         return Ok(super::done(context.answer(&refused(ErrorCode::InconsistentGroupProtocol))));
     }
     let group = request.group_id.to_string();
-    let asked = ask_group(&context, &group, GroupRequest::Sync { request, version }).await;
+    let asked = ask_named_group(&context, &group, GroupRequest::Sync { request, version }).await;
     Ok(later(async move {
         let synced = asked.answer(&context, |answer| match answer {
             GroupAnswer::Sync(response) => Some(response),

@@ -118,7 +118,7 @@ fn take_unknown(
             .collect();
         if !missing.is_empty() {
             let answer = TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone());
-            unknown.push(answer.with_partitions(missing));
+            put(&mut unknown, answer.with_partitions(missing));
         }
         topic.partitions.retain(|partition| exists(partition.partition_index));
     }
@@ -126,16 +126,22 @@ fn take_unknown(
     unknown
 }
 
-/// What was refused here comes first; a topic stands once.
+/// What was refused here comes first, and what is committed of the same topics stands with it; where nothing was, the answer is as the request.
 fn merged(
     mut topics: Vec<TxnOffsetCommitResponseTopic>,
     committed: TxnOffsetCommitResponse,
 ) -> TxnOffsetCommitResponse {
-    for answered in committed.topics {
-        match topics.iter_mut().find(|topic| topic.name == answered.name) {
-            Some(topic) => topic.partitions.extend(answered.partitions),
-            None => topics.push(answered),
-        }
+    if topics.is_empty() {
+        return committed;
     }
+    committed.topics.into_iter().for_each(|answered| put(&mut topics, answered));
     TxnOffsetCommitResponse::default().with_topics(topics)
+}
+
+/// Puts the answers to partitions to those of their topic.
+fn put(topics: &mut Vec<TxnOffsetCommitResponseTopic>, answered: TxnOffsetCommitResponseTopic) {
+    match topics.iter_mut().find(|topic| topic.name == answered.name) {
+        Some(topic) => topic.partitions.extend(answered.partitions),
+        None => topics.push(answered),
+    }
 }

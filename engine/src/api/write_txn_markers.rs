@@ -26,7 +26,10 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let request: WriteTxnMarkersRequest = context.decode(body)?;
     let mut written = write(&context, &request).await.into_iter();
     let mut outcomes = Outcomes::new();
-    for marker in &request.markers {
+    // One that names no partition has no answer.
+    let is_somewhere =
+        |marker: &&WritableTxnMarker| marker.topics.iter().any(|topic| !topic.partition_indexes.is_empty());
+    for marker in request.markers.iter().filter(is_somewhere) {
         let topics = outcomes.entry(marker.producer_id.0).or_default();
         for topic in &marker.topics {
             let codes = topics.entry(topic.name.as_str()).or_default();

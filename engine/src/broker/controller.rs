@@ -10,6 +10,7 @@ mod snapshots;
 use super::metadata_log::MetadataLog;
 use super::{BrokerOptions, StartError};
 use crate::config::dynamic;
+use crate::coordinator::group;
 use crate::metadata::controller::{ApiError, Command, Controller, Reply, Rules};
 use crate::metadata::image::{
     BrokerEpoch, ConfigKind, ConfigMap, ConfigResource, ImageDelta, MetadataImage, Position, Replay,
@@ -332,7 +333,7 @@ fn log_refused(error: &ProposeError) {
     tracing::warn!(%error, "a command was not proposed");
 }
 
-/// Whether a topic may have these configurations over `defaults`, or a broker.
+/// Whether a topic may have these configurations over `defaults`, or another resource.
 fn check_configs(
     options: &BrokerOptions,
     defaults: &PartitionSettings,
@@ -346,7 +347,12 @@ fn check_configs(
         ConfigKind::Broker => dynamic::check(configs, !resource.name.is_empty(), &options.connection_limits)
             .map_err(|message| ApiError::new(ResponseError::InvalidRequest, message)),
         ConfigKind::ClientMetrics => telemetry::check(&resource.name, configs),
-        ConfigKind::BrokerLogger | ConfigKind::Group => {
+        ConfigKind::Group if resource.name.is_empty() => {
+            let message = "Default group resources are not allowed.";
+            Err(ApiError::new(ResponseError::InvalidRequest, message))
+        }
+        ConfigKind::Group => group::configs::check(configs, &options.groups),
+        ConfigKind::BrokerLogger => {
             let message = format!("Unknown resource type {}", resource.kind.number());
             Err(ApiError::new(ResponseError::InvalidRequest, message))
         }

@@ -3,6 +3,7 @@
 use crate::api::BrokerConfig;
 use crate::config::connections::ConnectionLimits;
 use crate::coordinator::group::GroupConfig;
+use crate::coordinator::share_state::ShareStateConfig;
 use crate::coordinator::topics::InternalTopics;
 use crate::coordinator::txn::TxnLimits;
 use crate::logging::Loggers;
@@ -138,6 +139,8 @@ pub struct BrokerOptions {
     pub metrics_groups_max: usize,
     /// What holds for groups and their offsets.
     pub groups: GroupConfig,
+    /// What holds for the states of share groups.
+    pub share_states: ShareStateConfig,
     /// What holds for transactions.
     pub transactions: TxnLimits,
     /// `add.partitions.to.txn.retry.backoff.ms` and `.max.ms`: how often at the least, and for how long, a transaction's first records ask again whose
@@ -197,6 +200,7 @@ impl BrokerOptions {
             metrics_topics_max: TOPICS_MAX_DEFAULT,
             metrics_groups_max: GROUPS_MAX_DEFAULT,
             groups: GroupConfig::default(),
+            share_states: ShareStateConfig::default(),
             transactions: TxnLimits::default(),
             enlist_retry: (Duration::from_millis(20), Duration::from_millis(100)),
             internal_topics: InternalTopics::default(),

@@ -160,6 +160,27 @@ keys! {
         "Whether topics may be deleted.";
     "fetch.max.bytes" Int Some("57671680"), AtLeast(1024),
         "The most bytes of records that one fetch gets, whatever it asks for.";
+    "group.consumer.assignors" List Some("uniform,range"), Any,
+        "The assignors that members of consumer groups may ask for, uniform and range; groups whose members ask for none get the first.";
+    "group.consumer.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "How often members of consumer groups are to be heard, where the group itself says nothing.";
+    "group.consumer.max.heartbeat.interval.ms" Int Some("15000"), AtLeast(1),
+        "The longest heartbeat interval that a consumer group may be set to.";
+    "group.consumer.max.session.timeout.ms" Int Some("60000"), AtLeast(1),
+        "The longest session timeout that a consumer group may be set to.";
+    "group.consumer.max.size" Int Some("2147483647"), AtLeast(1),
+        "The most members of a consumer group.";
+    "group.consumer.migration.policy" Text Some("bidirectional"), Any,
+        "Which groups change their kind while they have members, as these change their protocol: disabled, downgrade, upgrade, or \
+         bidirectional.";
+    "group.consumer.min.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "The shortest heartbeat interval that a consumer group may be set to.";
+    "group.consumer.min.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "The shortest session timeout that a consumer group may be set to.";
+    "group.consumer.regex.refresh.interval.ms" Int Some("600000"), AtLeast(10_000),
+        "How often the topics are looked for at the least that the expressions of consumer groups match.";
+    "group.consumer.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "How long members of consumer groups may be silent, where the group itself says nothing.";
     "group.initial.rebalance.delay.ms" Int Some("3000"), Any,
         "How long the first rebalance of an empty group waits for further members.";
     "group.max.session.timeout.ms" Int Some("1800000"), Any,
@@ -168,6 +189,32 @@ keys! {
         "The most members of a classic group.";
     "group.min.session.timeout.ms" Int Some("6000"), Any,
         "The shortest session timeout that a member of a classic group may ask for.";
+    "group.share.delivery.count.limit" Int Some("5"), Between(2, 10),
+        "How often a record is delivered to a share group at most.";
+    "group.share.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "How often members of share groups are to tell of themselves.";
+    "group.share.max.heartbeat.interval.ms" Int Some("15000"), AtLeast(1),
+        "The longest heartbeat interval that a share group may be set to.";
+    "group.share.max.record.lock.duration.ms" Int Some("60000"), Between(30_000, 3_600_000),
+        "The longest time that a share group may be set to let a member keep a record.";
+    "group.share.max.session.timeout.ms" Int Some("60000"), AtLeast(1),
+        "The longest session timeout that a share group may be set to.";
+    "group.share.max.share.sessions" Int Some("2000"), AtLeast(1),
+        "Share sessions that the broker keeps, over all shards.";
+    "group.share.max.size" Int Some("200"), Between(1, 1000),
+        "The most members of a share group.";
+    "group.share.min.heartbeat.interval.ms" Int Some("5000"), AtLeast(1),
+        "The shortest heartbeat interval that a share group may be set to.";
+    "group.share.min.record.lock.duration.ms" Int Some("15000"), Between(1000, 30_000),
+        "The shortest time that a share group may be set to let a member keep a record.";
+    "group.share.min.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "The shortest session timeout that a share group may be set to.";
+    "group.share.partition.max.record.locks" Int Some("2000"), Between(100, 10_000),
+        "Records of a partition, from the first that is not settled on, that may be with the members of a share group.";
+    "group.share.record.lock.duration.ms" Int Some("30000"), Between(1000, 3_600_000),
+        "How long a member of a share group may keep a record before it is free again.";
+    "group.share.session.timeout.ms" Int Some("45000"), AtLeast(1),
+        "How long a member of a share group may be silent.";
     "http.listeners" List Some("127.0.0.1:9644"), Any,
         "Hayate's own: where /metrics, /health, /ready and /loggers are served, host:port; empty for nowhere. Kafka has JMX instead.";
     "inter.broker.listener.name" Text None, Any,
@@ -304,6 +351,20 @@ keys! {
     "shards" Int None, Between(1, 1024),
         "Hayate's own: pinned threads, each with its own partitions, in place of Kafka's thread pools. Default: one a core \
          that the process may use.";
+    "share.coordinator.cold.partition.snapshot.interval.ms" Int Some("300000"), AtLeast(1),
+        "How often states of share groups that do not change are written anew, so that older records can go.";
+    "share.coordinator.snapshot.update.records.per.snapshot" Int Some("500"), Between(0, 500),
+        "Changes of a share group's state that are written before the whole of it is.";
+    "share.coordinator.state.topic.min.isr" Short Some("2"), AtLeast(1),
+        "min.insync.replicas of __share_group_state when it is created. If not set, no more than its replicas.";
+    "share.coordinator.state.topic.num.partitions" Int Some("50"), AtLeast(1),
+        "Partitions of __share_group_state when it is created.";
+    "share.coordinator.state.topic.prune.interval.ms" Int Some("300000"), AtLeast(1),
+        "How often records of __share_group_state that nothing needs any more are deleted.";
+    "share.coordinator.state.topic.replication.factor" Short Some("3"), AtLeast(1),
+        "Replicas of __share_group_state when it is created. If not set, there are no more than brokers serve; Kafka would not create it.";
+    "share.coordinator.state.topic.segment.bytes" Int Some("104857600"), AtLeast(1 << 20),
+        "Size at which a segment of __share_group_state rolls.";
     "socket.listen.backlog.size" Int Some("4096"), AtLeast(1),
         "Connections that may wait to be accepted, on each listener of each shard; the kernel caps it at net.core.somaxconn. \
          Kafka's default, 50, makes a burst of clients wait a second for their second attempt.";

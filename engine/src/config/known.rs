@@ -47,7 +47,7 @@ const REASONS: [(&str, &str); 35] = [
 ];
 
 const CLASSES: &str = "Java classes cannot be loaded here";
-const GROUPS: &str = "consumer and share groups are not built yet";
+const GROUPS: &str = "streams groups are not built yet; other groups are coordinated without it";
 const ONE_BROKER: &str = "a cluster has one broker, which is its controller";
 const REPLICATION: &str = "replication is not built yet";
 const SECURITY: &str = "TLS and SASL are not built yet, every listener is PLAINTEXT";

@@ -5,12 +5,15 @@ use super::connections::{self, ConnectionLimits, Hosts};
 use super::listeners::{self, Plan, Texts};
 use super::{Config, ConfigError, Given, Machine, Origin, Setting, show};
 use crate::broker::BrokerOptions;
-use crate::coordinator::group::GroupConfig;
+use crate::coordinator::group::{Assignors, ConsumerGroupConfig, GroupConfig, MigrationPolicy};
 use crate::coordinator::offsets::OffsetLimits;
+use crate::coordinator::share_state::ShareStateConfig;
 use crate::coordinator::topics::{InternalTopic, InternalTopics};
 use crate::coordinator::txn::TxnLimits;
 use crate::partition::PartitionSettings;
 use crate::partition::topic_config::settings_of;
+use crate::share::partition::ShareLimits;
+use crate::share::settings::ShareConfig;
 use hayate_net::socket::{ListenOptions, ZerocopyMode, ZerocopyOptions};
 use hayate_storage::wal::WalConfig;
 use std::collections::BTreeMap;
@@ -149,6 +152,7 @@ fn options(
     let limits = connection_limits(values, of_listeners).map_err(|wrong| errors.push(wrong)).ok();
     let idle_max = idle_max(values).map_err(|wrong| errors.push(wrong)).ok();
     let queued_bytes = queued_bytes_max(values).map_err(|wrong| errors.push(wrong)).ok();
+    let consumer = consumer_groups(values).map_err(|wrong| errors.push(wrong)).ok();
     let Plan { listeners, inter_broker, unopened: _ } = plan?;
     Some(BrokerOptions {
         node_id: node_id?,
@@ -180,7 +184,8 @@ fn options(
         producer_expiration_ms: values.required("producer.id.expiration.ms"),
         metrics_topics_max: values.size("metrics.topics.max"),
         metrics_groups_max: values.size("metrics.groups.max"),
-        groups: groups(values),
+        groups: groups(values, consumer?),
+        share_states: share_states(values),
         transactions: transactions(values),
         enlist_retry: (
             values.millis("add.partitions.to.txn.retry.backoff.ms"),
@@ -191,19 +196,104 @@ fn options(
     })
 }
 
-fn groups(values: &Values<'_>) -> GroupConfig {
+/// What holds for consumer groups: what is said for all must be within what a group may say.
+fn consumer_groups(values: &Values<'_>) -> Result<ConsumerGroupConfig, Wrong> {
+    let number = |name| i32::try_from(values.required(name)).unwrap_or(i32::MAX);
+    let within = |name, least, most| {
+        if number(most) < number(least) {
+            return Err((most, format!("{most} must be greater than or equal to {least}")));
+        }
+        if number(name) < number(least) {
+            return Err((name, format!("{name} must be greater than or equal to {least}")));
+        }
+        if number(name) > number(most) {
+            return Err((name, format!("{name} must be less than or equal to {most}")));
+        }
+        Ok((number(name), (number(least), number(most))))
+    };
+    const HEARTBEAT: &str = "group.consumer.heartbeat.interval.ms";
+    const SESSION: &str = "group.consumer.session.timeout.ms";
+    let (heartbeat_ms, heartbeat_ms_range) = within(
+        HEARTBEAT,
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+    )?;
+    let (session_ms, session_ms_range) =
+        within(SESSION, "group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms")?;
+    if heartbeat_ms >= session_ms {
+        return Err((HEARTBEAT, format!("{HEARTBEAT} must be less than {SESSION}")));
+    }
+    const ASSIGNORS: &str = "group.consumer.assignors";
+    let names = values.text_or_empty(ASSIGNORS).split(',').map(str::trim).filter(|name| !name.is_empty());
+    let assignors = Assignors::of_names(names);
+    const MIGRATION: &str = "group.consumer.migration.policy";
+    let migration = MigrationPolicy::of_name(values.text_or_empty(MIGRATION));
+    let expected = |names: &[&str]| format!("String must be one of: {}", names.join(", "));
+    Ok(ConsumerGroupConfig {
+        session_ms,
+        heartbeat_ms,
+        session_ms_range,
+        heartbeat_ms_range,
+        size_max: values.size("group.consumer.max.size"),
+        assignors: assignors.ok_or_else(|| {
+            (ASSIGNORS, "only uniform and range are there: Java classes cannot be loaded here".to_owned())
+        })?,
+        migration: migration.ok_or_else(|| (MIGRATION, expected(MigrationPolicy::NAMES)))?,
+        expressions_refresh_ms: values.required("group.consumer.regex.refresh.interval.ms"),
+    })
+}
+
+fn groups(values: &Values<'_>, consumer: ConsumerGroupConfig) -> GroupConfig {
     let number = |name| i32::try_from(values.required(name)).unwrap_or(i32::MAX);
     GroupConfig {
         session_min_ms: number("group.min.session.timeout.ms"),
         session_max_ms: number("group.max.session.timeout.ms"),
         initial_rebalance_delay_ms: number("group.initial.rebalance.delay.ms"),
         size_max: values.size("group.max.size"),
+        consumer,
         offsets: OffsetLimits {
             metadata_max: values.size("offset.metadata.max.bytes"),
             retention_ms: values.required("offsets.retention.minutes") * MINUTE_MS,
         },
         expiry_check: values.millis("offsets.retention.check.interval.ms"),
+        shares: shares(values),
         ..GroupConfig::default()
+    }
+}
+
+fn shares(values: &Values<'_>) -> ShareConfig {
+    let number = |name| i32::try_from(values.required(name)).unwrap_or(i32::MAX);
+    ShareConfig {
+        limits: ShareLimits {
+            deliveries_max: i16::try_from(values.required("group.share.delivery.count.limit"))
+                .unwrap_or(i16::MAX),
+            locks_max: values.required("group.share.partition.max.record.locks"),
+        },
+        lock_ms: number("group.share.record.lock.duration.ms"),
+        lock_ms_range: (
+            number("group.share.min.record.lock.duration.ms"),
+            number("group.share.max.record.lock.duration.ms"),
+        ),
+        session_ms: number("group.share.session.timeout.ms"),
+        session_ms_range: (
+            number("group.share.min.session.timeout.ms"),
+            number("group.share.max.session.timeout.ms"),
+        ),
+        heartbeat_ms: number("group.share.heartbeat.interval.ms"),
+        heartbeat_ms_range: (
+            number("group.share.min.heartbeat.interval.ms"),
+            number("group.share.max.heartbeat.interval.ms"),
+        ),
+        size_max: values.size("group.share.max.size"),
+        sessions_max: values.size("group.share.max.share.sessions"),
+    }
+}
+
+fn share_states(values: &Values<'_>) -> ShareStateConfig {
+    ShareStateConfig {
+        updates_per_snapshot: values.size("share.coordinator.snapshot.update.records.per.snapshot"),
+        prune_interval: values.millis("share.coordinator.state.topic.prune.interval.ms"),
+        cold_interval: values.millis("share.coordinator.cold.partition.snapshot.interval.ms"),
     }
 }
 
@@ -239,7 +329,17 @@ fn internal_topics(values: &Values<'_>) -> InternalTopics {
             segment_bytes: values.required("transaction.state.log.segment.bytes"),
             ..defaults.transactions
         },
-        share: defaults.share,
+        share: InternalTopic {
+            partitions: number("share.coordinator.state.topic.num.partitions"),
+            replication_factor: small("share.coordinator.state.topic.replication.factor"),
+            replication_is_set: values.is_set("share.coordinator.state.topic.replication.factor"),
+            min_insync: Some((
+                small("share.coordinator.state.topic.min.isr"),
+                values.is_set("share.coordinator.state.topic.min.isr"),
+            )),
+            segment_bytes: values.required("share.coordinator.state.topic.segment.bytes"),
+            ..defaults.share
+        },
     }
 }
 

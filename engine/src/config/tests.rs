@@ -110,13 +110,12 @@ fn the_file_that_kafka_ships_starts_here() {
     for expected in [
         "controller.quorum.bootstrap.servers (server.properties, line 6) has no effect: a cluster has one broker",
         "num.io.threads (server.properties, line 13) has no effect: there are no thread pools",
-        "share.coordinator.state.topic.replication.factor",
         "the controller's listener CONTROLLER://:9093 is not opened",
     ] {
         let said = config.warnings.iter().filter(|warning| warning.starts_with(expected)).count();
         assert_eq!(said, 1, "{expected}: {:#?}", config.warnings);
     }
-    assert_eq!(config.warnings.len(), 7, "{:#?}", config.warnings);
+    assert_eq!(config.warnings.len(), 5, "{:#?}", config.warnings);
 }
 
 /// Kafka's container images ship the same file but for two lines: the voters in it, and no address of the controller.

@@ -6,12 +6,15 @@
 
 mod admin;
 mod classic;
+pub mod configs;
 mod figures;
 mod join;
 mod leave;
 mod member;
+mod modern;
 mod offsets;
 mod rebalance;
+mod share;
 mod step;
 pub mod subscription;
 mod sync;
@@ -20,6 +23,8 @@ mod tests;
 mod timers;
 
 pub use figures::{GroupCounts, GroupFigures, MemberFigures};
+pub use modern::{Assignors, ConsumerGroupConfig, MigrationPolicy};
+pub use share::{GroupOrder, StateOf};
 pub use step::{ClientInfo, GroupConfig, Rebalances};
 
 use super::offsets::Offsets;
@@ -32,16 +37,22 @@ use hayate_storage::batch::ProducerId;
 use hayate_storage::mutants::{Mutant, is_active};
 use join::Join;
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::consumer_group_describe_response::DescribedGroup as DescribedConsumerGroup;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
+use kafka_protocol::messages::share_group_describe_response;
 use kafka_protocol::messages::{
+    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse, DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse,
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
     LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse,
+    SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
+use modern::{Beat, ConsumerGroup, TopicWatch};
+use share::ShareGroup;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use step::{Step, Waiting, sync_answer, text};
@@ -80,6 +91,22 @@ pub enum GroupRequest {
         request: LeaveGroupRequest,
         /// Its version.
         version: i16,
+    },
+    /// To be a member of a consumer group, and to be taken for alive; or to leave it.
+    ConsumerHeartbeat {
+        /// As it came.
+        request: ConsumerGroupHeartbeatRequest,
+        /// Its version.
+        version: i16,
+        /// Whose it is.
+        client: ClientInfo,
+        /// Drawn for the id of a member that has none.
+        fresh_id: Uuid,
+    },
+    /// How consumer groups are.
+    ConsumerDescribe {
+        /// Their ids.
+        groups: Vec<String>,
     },
     /// Which groups there are.
     List {
@@ -126,6 +153,33 @@ pub enum GroupRequest {
         /// With topics that exist.
         request: OffsetDeleteRequest,
     },
+    /// To be a member of a share group.
+    ShareHeartbeat {
+        /// As it came.
+        request: ShareGroupHeartbeatRequest,
+        /// Whose it is.
+        client: ClientInfo,
+    },
+    /// How share groups are.
+    ShareDescribe {
+        /// Their ids.
+        groups: Vec<String>,
+    },
+    /// Of which partitions a share group has state.
+    SharePartitions {
+        /// Its id.
+        group: String,
+    },
+    /// To set where a share group is.
+    AlterShareOffsets {
+        /// As it came.
+        request: AlterShareGroupOffsetsRequest,
+    },
+    /// To delete where a share group is.
+    DeleteShareOffsets {
+        /// As it came.
+        request: DeleteShareGroupOffsetsRequest,
+    },
 }
 
 /// The answer to a [`GroupRequest`], of the same name.
@@ -139,6 +193,10 @@ pub enum GroupAnswer {
     Heartbeat(HeartbeatResponse),
     /// Who has left.
     Leave(LeaveGroupResponse),
+    /// What the member is to have.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// The groups, in the order of the request.
+    ConsumerDescribe(Vec<DescribedConsumerGroup>),
     /// The groups.
     List(ListGroupsResponse),
     /// The groups, in the order of the request.
@@ -153,6 +211,16 @@ pub enum GroupAnswer {
     OffsetFetch(OffsetFetchResponseGroup),
     /// What became of each.
     OffsetDelete(OffsetDeleteResponse),
+    /// Its epoch and its assignment.
+    ShareHeartbeat(ShareGroupHeartbeatResponse),
+    /// The groups, in the order of the request.
+    ShareDescribe(Vec<share_group_describe_response::DescribedGroup>),
+    /// The partitions, by topic.
+    SharePartitions(Result<BTreeMap<Uuid, (String, Vec<i32>)>, ResponseError>),
+    /// What became of each.
+    AlterShareOffsets(AlterShareGroupOffsetsResponse),
+    /// What became of each.
+    DeleteShareOffsets(DeleteShareGroupOffsetsResponse),
 }
 
 /// A group, of one of the kinds.
@@ -160,6 +228,10 @@ pub enum GroupAnswer {
 enum Group {
     /// Whose members assign among themselves.
     Classic(ClassicGroup),
+    /// For which the coordinator assigns.
+    Consumer(Box<ConsumerGroup>),
+    /// Whose members share partitions.
+    Share(ShareGroup),
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -170,8 +242,11 @@ pub struct Groups {
     timers: Timers,
     offsets: Offsets,
     rebalances: Rebalances,
+    topics: TopicWatch,
     /// When expired offsets are looked for next.
     next_expiry: Option<MonoTime>,
+    /// The orders that are being carried out, by their numbers.
+    pending: BTreeMap<i64, (Rc<str>, share::Pending)>,
 }
 
 impl Groups {
@@ -183,7 +258,9 @@ impl Groups {
             timers: Timers::default(),
             offsets: Offsets::default(),
             rebalances: Rebalances::default(),
+            topics: TopicWatch::default(),
             next_expiry: None,
+            pending: BTreeMap::new(),
         }
     }
 
@@ -196,6 +273,8 @@ impl Groups {
     pub fn states(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.groups.values().map(|group| match group {
             Group::Classic(group) => ("classic", group.state.name()),
+            Group::Consumer(group) => ("consumer", group.state().name()),
+            Group::Share(group) => ("share", group.state()),
         })
     }
 
@@ -206,9 +285,28 @@ impl Groups {
         moment: &'a Moment,
         effects: &'a mut EffectsOf<Groups>,
     ) -> Option<(&'a mut ClassicGroup, Step<'a>)> {
-        let Groups { config, groups, timers, rebalances, .. } = self;
+        let Groups { config, groups, timers, rebalances, pending, .. } = self;
         match groups.get_mut(id)? {
-            Group::Classic(group) => Some((group, Step { moment, config, timers, rebalances, effects })),
+            Group::Classic(group) => {
+                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+            }
+            Group::Consumer(_) | Group::Share(_) => None,
+        }
+    }
+
+    /// The share group of that id, and a step for it.
+    fn share<'a>(
+        &'a mut self,
+        id: &str,
+        moment: &'a Moment,
+        effects: &'a mut EffectsOf<Groups>,
+    ) -> Option<(&'a mut ShareGroup, Step<'a>)> {
+        let Groups { config, groups, timers, rebalances, pending, .. } = self;
+        match groups.get_mut(id)? {
+            Group::Share(group) => {
+                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+            }
+            Group::Classic(_) | Group::Consumer(_) => None,
         }
     }
 
@@ -228,13 +326,24 @@ impl Groups {
             Some(ResponseError::InvalidGroupId)
         } else if !(self.config.session_min_ms..=self.config.session_max_ms).contains(&session) {
             Some(ResponseError::InvalidSessionTimeout)
-        } else if !member.is_empty() && !self.groups.contains_key(id.as_str()) {
-            Some(ResponseError::UnknownMemberId)
+        } else if matches!(self.groups.get(id.as_str()), Some(Group::Share(_))) {
+            Some(ResponseError::InconsistentGroupProtocol)
         } else {
             None
         };
         if let Some(error) = refusal {
             return step::refuse_join(effects, join.waiting, &member, error);
+        }
+        match self.consumer(&id) {
+            Some(group) if !group.members.is_empty() => return self.join_consumer(moment, &join, effects),
+            // An empty one becomes a classic group, if somebody begins it.
+            is_empty
+                if !member.is_empty() && (is_empty.is_some() || !self.groups.contains_key(id.as_str())) =>
+            {
+                return step::refuse_join(effects, join.waiting, &member, ResponseError::UnknownMemberId);
+            }
+            Some(_) => self.forget(&id, effects),
+            None => {}
         }
         let is_new = !self.groups.contains_key(id.as_str());
         self.ensure_simple(&id, Some(moment.wall_ms));
@@ -246,26 +355,105 @@ impl Groups {
     }
 
     fn ring(&mut self, moment: &Moment, id: &str, alarm: Alarm, effects: &mut EffectsOf<Groups>) {
-        let Some((group, mut step)) = self.classic(id, moment, effects) else { return };
+        if let (Some((group, mut step)), Alarm::Session(member)) = (self.share(id, moment, effects), &alarm) {
+            return group.session_due(member, &mut step);
+        }
+        let Some((group, mut step)) = self.classic(id, moment, effects) else {
+            return self.ring_consumer(moment, id, alarm, effects);
+        };
         match alarm {
             Alarm::Session(_) if is_active(Mutant::MemberKept) => {}
             Alarm::Session(member) => group.session_due(&member, &mut step),
             Alarm::Join => group.join_due(&mut step),
             Alarm::Sync => group.sync_due(&mut step),
+            Alarm::Rebalance(..) | Alarm::MemberJoin(_) | Alarm::MemberSync(_) | Alarm::Expressions => {}
+        }
+    }
+
+    /// Takes in a record of a group, at a load or as it is written. Those of offsets are the offsets' own.
+    fn apply_group_record(&mut self, record: &GroupRecord) {
+        if let GroupRecord::GroupMetadata(id, value) = record {
+            return self.apply_group(id, value.as_ref());
+        }
+        // Kinds of groups that are not built yet, and of newer brokers, are passed over.
+        let Some((id, makes)) = modern::id_of(record) else { return };
+        if makes && self.consumer(id).is_none() {
+            // A group that was known by its offsets alone becomes what its records say.
+            self.drop_group(id);
+            let group = ConsumerGroup::empty(id);
+            self.groups.insert(group.id.clone(), Group::Consumer(Box::new(group)));
+        }
+        let Some((group, timers)) = self.consumer_and_timers(id) else { return };
+        if !group.apply(record, timers) {
+            self.drop_group(id);
+        }
+    }
+
+    /// Forgets a group, and its alarms.
+    fn drop_group(&mut self, id: &str) {
+        match self.groups.remove(id) {
+            Some(Group::Classic(mut group)) => group.cancel_timers(&mut self.timers),
+            Some(Group::Consumer(mut group)) => group.cancel_timers(&mut self.timers),
+            Some(Group::Share(mut group)) => group.cancel_timers(&mut self.timers),
+            None => {}
+        }
+    }
+
+    fn handle_share(
+        &mut self,
+        moment: &Moment,
+        token: Token,
+        request: GroupRequest,
+        effects: &mut EffectsOf<Groups>,
+    ) {
+        match request {
+            GroupRequest::ShareHeartbeat { request, client } => {
+                self.share_heartbeat(moment, token, &request, &client, effects);
+            }
+            GroupRequest::ShareDescribe { groups } => {
+                let described = groups.iter().map(|id| self.describe_share(moment, id)).collect();
+                effects.answer(token, GroupAnswer::ShareDescribe(described));
+            }
+            GroupRequest::SharePartitions { group } => {
+                effects.answer(token, GroupAnswer::SharePartitions(self.share_partitions(&group)));
+            }
+            GroupRequest::AlterShareOffsets { request } => {
+                self.alter_share_offsets(moment, token, &request, effects);
+            }
+            GroupRequest::DeleteShareOffsets { request } => {
+                self.delete_share_offsets(moment, token, &request, effects);
+            }
+            GroupRequest::Join { .. }
+            | GroupRequest::Sync { .. }
+            | GroupRequest::Heartbeat { .. }
+            | GroupRequest::Leave { .. }
+            | GroupRequest::List { .. }
+            | GroupRequest::Describe { .. }
+            | GroupRequest::Delete { .. }
+            | GroupRequest::ConsumerHeartbeat { .. }
+            | GroupRequest::ConsumerDescribe { .. }
+            | GroupRequest::OffsetCommit { .. }
+            | GroupRequest::TxnOffsetCommit { .. }
+            | GroupRequest::OffsetFetch { .. }
+            | GroupRequest::OffsetDelete { .. } => unreachable!("these are of no share group"),
         }
     }
 
     fn apply_group(&mut self, id: &str, value: Option<&super::records::GroupMetadataValue>) {
         match value {
             Some(value) => {
+                if self.consumer(id).is_some() {
+                    self.drop_group(id);
+                }
                 self.ensure_simple(id, None);
                 if let Some(Group::Classic(group)) = self.groups.get_mut(id) {
                     group.apply(value, &mut self.timers);
                 }
             }
             None => {
-                if let Some(Group::Classic(mut group)) = self.groups.remove(id) {
-                    group.cancel_timers(&mut self.timers);
+                // One of another kind has come after the group that the record is of.
+                if matches!(self.groups.get(id), Some(Group::Classic(_))) {
+                    self.drop_group(id);
                 }
             }
         }
@@ -276,7 +464,7 @@ impl Machine for Groups {
     type Record = GroupRecord;
     type Request = GroupRequest;
     type Answer = GroupAnswer;
-    type Order = ();
+    type Order = GroupOrder;
 
     fn encode(record: &GroupRecord) -> Encoded {
         // Names come from requests, whose strings are bounded as those of records are.
@@ -294,9 +482,10 @@ impl Machine for Groups {
                     self.ensure_simple(&key.group, None);
                 }
             }
-            GroupRecord::GroupMetadata(id, value) => self.apply_group(&id, value.as_ref()),
-            // Kinds of groups that are not built yet, and of newer brokers.
-            _ => {}
+            record => match share::group_of(&record) {
+                Some(id) => self.apply_share(id, &record),
+                None => self.apply_group_record(&record),
+            },
         }
         Ok(())
     }
@@ -309,7 +498,11 @@ impl Machine for Groups {
     fn loaded(&mut self, moment: &Moment, effects: &mut EffectsOf<Groups>) {
         let ids: Vec<Rc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
-            if let Some((group, mut step)) = self.classic(&id, moment, effects) {
+            match self.classic(&id, moment, effects) {
+                Some((group, mut step)) => group.loaded(&mut step),
+                None => self.consumer_loaded(moment, &id),
+            }
+            if let Some((group, mut step)) = self.share(&id, moment, effects) {
                 group.loaded(&mut step);
             }
         }
@@ -332,13 +525,13 @@ impl Machine for Groups {
                 let waiting = Waiting { token, version };
                 match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.sync(&request, waiting, &mut step),
-                    None => step::refuse_sync(effects, waiting, ResponseError::UnknownMemberId),
+                    None => self.sync_consumer(moment, &request, waiting, effects),
                 }
             }
             GroupRequest::Heartbeat { request } => {
                 let outcome = match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.heartbeat(&request, &mut step),
-                    None => Err(ResponseError::UnknownMemberId),
+                    None => self.heartbeat_consumer(moment, &request),
                 };
                 let code = outcome.err().map_or(0, |error| error.code());
                 effects.answer(
@@ -349,9 +542,16 @@ impl Machine for Groups {
             GroupRequest::Leave { request, version } => {
                 let response = match self.classic(&request.group_id, moment, effects) {
                     Some((group, mut step)) => group.leave(&request, version, &mut step),
-                    None => leave::no_group(&request, version),
+                    None => self.leave_consumer_classic(moment, &request, version, effects),
                 };
                 effects.answer(token, GroupAnswer::Leave(response));
+            }
+            GroupRequest::ConsumerHeartbeat { request, version, client, fresh_id } => {
+                self.beat(moment, token, &Beat { request, version, client, fresh_id }, effects);
+            }
+            GroupRequest::ConsumerDescribe { groups } => {
+                let described = groups.iter().map(|id| self.describe_consumer(id, &moment.image)).collect();
+                effects.answer(token, GroupAnswer::ConsumerDescribe(described));
             }
             GroupRequest::List { request } => effects.answer(token, GroupAnswer::List(self.list(&request))),
             GroupRequest::Describe { groups, version } => {
@@ -359,10 +559,19 @@ impl Machine for Groups {
                 effects.answer(token, GroupAnswer::Describe(described));
             }
             GroupRequest::Delete { groups } => {
+                if let [id] = &groups[..]
+                    && self.delete_share_group(moment, token, id, effects)
+                {
+                    return;
+                }
                 let deleted = groups.iter().map(|id| self.delete(id, effects)).collect();
                 effects.answer(token, GroupAnswer::Delete(deleted));
             }
-            request => self.handle_offsets(moment, token, request, effects),
+            request @ (GroupRequest::OffsetCommit { .. }
+            | GroupRequest::TxnOffsetCommit { .. }
+            | GroupRequest::OffsetFetch { .. }
+            | GroupRequest::OffsetDelete { .. }) => self.handle_offsets(moment, token, request, effects),
+            request => self.handle_share(moment, token, request, effects),
         }
     }
 

@@ -68,7 +68,7 @@ impl Default for TxnLimits {
     }
 }
 
-/// What has been done since the partition was loaded.
+/// What has been done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TxnCounters {
     /// Transactions that were decided to commit.
@@ -292,9 +292,9 @@ impl Transactions {
         if version < renamed_in { ErrorCode::InvalidProducerEpoch } else { code }
     }
 
-    /// What has been done since the load.
-    pub fn counters(&self) -> TxnCounters {
-        self.counters
+    /// What has been done since this was called last, or the load.
+    pub fn take_counters(&mut self) -> TxnCounters {
+        std::mem::take(&mut self.counters)
     }
 
     /// What is there now.

@@ -27,20 +27,23 @@ pub const SUPPORTED: &[SupportedFeature] = &[
         level_min: METADATA_VERSIONS.0,
         level_max: METADATA_VERSIONS.1,
     },
+    SupportedFeature { name: GROUP_VERSION, level_min: 0, level_max: 1 },
     SupportedFeature { name: TRANSACTION_VERSION, level_min: 0, level_max: 2 },
+    SupportedFeature { name: SHARE_VERSION, level_min: 0, level_max: 1 },
 ];
+
+/// Whether there are groups of the consumer protocol: from 1 on (KIP-848).
+pub const GROUP_VERSION: &str = "group.version";
 
 /// Which transaction protocol clients use: from 2 on their epochs grow with each end (KIP-890).
 pub const TRANSACTION_VERSION: &str = "transaction.version";
 
+/// Whether there are share groups (KIP-932).
+pub const SHARE_VERSION: &str = "share.version";
+
 /// The other features that Kafka 4.2 has, each of which can be off, with their highest levels: a folder that Kafka has left has
 /// them finalized, and they are kept as they are.
-pub const OF_KAFKA: [(&str, i16); 4] = [
-    ("eligible.leader.replicas.version", 1),
-    ("group.version", 1),
-    ("share.version", 1),
-    ("streams.version", 1),
-];
+pub const OF_KAFKA: [(&str, i16); 2] = [("eligible.leader.replicas.version", 1), ("streams.version", 1)];
 
 /// The quorum's own feature: its level is no record of the log.
 pub const KRAFT_VERSION: &str = "kraft.version";
@@ -80,8 +83,8 @@ mod tests {
         assert!(SUPPORTED.iter().all(|feature| feature.level_max >= feature.level_min.max(1)));
         assert!(SUPPORTED.iter().all(|feature| !is_of_kafka(feature.name)));
         assert_eq!(supported_levels(METADATA_VERSION), METADATA_VERSIONS);
-        assert_eq!(supported_levels("group.version"), (0, 0));
-        assert!(is_known("group.version") && is_known(METADATA_VERSION) && !is_known("no.such"));
+        assert_eq!((supported_levels(GROUP_VERSION), supported_levels("share.version")), ((0, 1), (0, 0)));
+        assert!(is_known(GROUP_VERSION) && is_known(METADATA_VERSION) && !is_known("no.such"));
     }
 
     #[test]

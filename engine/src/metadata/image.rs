@@ -137,6 +137,12 @@ impl MetadataImage {
         self.topics.get(topic_id)
     }
 
+    /// Are its topics the very ones of another image? Told by where they lie, so that equal ones may count as others.
+    #[must_use]
+    pub fn has_topics_of(&self, other: &MetadataImage) -> bool {
+        Arc::ptr_eq(&self.topics, &other.topics)
+    }
+
     /// The topic of that name has this id.
     #[must_use]
     pub fn topic_id(&self, name: &str) -> Option<Uuid> {

@@ -5,7 +5,7 @@ use super::groups::{GROUPS_MAX_DEFAULT, GroupCells, GroupSeries};
 use super::requests::RequestFigures;
 use super::text::{MetricType, TextWriter};
 use super::topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicSeries};
-use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, clients, groups, storage};
+use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, clients, groups, storage, transactions};
 use hayate_net::error::ErrorCode;
 use hayate_net::wire::table;
 use hayate_rt::MonoTime;
@@ -295,6 +295,7 @@ impl Metrics {
         }
         self.topics.render(&mut text);
         groups::render(&mut text, self.shards.iter().map(|shard| &shard.groups), &self.groups);
+        transactions::render(&mut text, self.shards.iter().map(|shard| &shard.transactions));
         self.render_connections(&mut text);
         self.render_tasks(&mut text);
         self.render_copies(&mut text);

@@ -1,6 +1,6 @@
 //! What a shard counts in cells of its own kind, copied into its metrics now and then.
 
-use super::tour::sample_groups;
+use super::tour::{sample_groups, sample_transactions};
 use super::{ClientCells, ShardMetrics};
 use crate::partition::PartitionState;
 use crate::shard::Shard;
@@ -32,6 +32,7 @@ pub fn sample(shard: &Shard, store: &Store, metrics: &ShardMetrics) {
     metrics.evicted_fetch_sessions.reach(sessions.evicted());
     sample_clients(shard, &metrics.clients);
     sample_groups(shard, &metrics.groups);
+    sample_transactions(shard, &metrics.transactions);
     let partitions = shard.owner.partitions();
     let offline = partitions.iter().filter(|partition| partition.state() == PartitionState::Offline);
     metrics.partitions.set(partitions.len() as u64);

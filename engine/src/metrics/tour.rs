@@ -1,8 +1,12 @@
-//! A walk through the groups that a shard coordinates: a part each second, so that no second is long, however many there are.
+//! A walk through the groups that a shard coordinates: a part each second, so that no second is long, however many there are. And
+//! what is counted of groups and transactions.
 
 use super::groups::{GroupCells, Passage};
+use super::transactions::TxnCells;
 use crate::coordinator::group::Groups;
 use crate::coordinator::topics::OFFSETS_TOPIC;
+use crate::coordinator::txn::TxnGauges;
+use crate::metadata::image::MetadataImage;
 use crate::shard::Shard;
 use std::collections::BTreeMap;
 
@@ -42,15 +46,29 @@ pub(super) fn sample_groups(shard: &Shard, cells: &GroupCells) {
     cells.series.publish_ends(ends);
 }
 
+/// Publishes what is counted of the transactions of `shard`.
+pub(super) fn sample_transactions(shard: &Shard, cells: &TxnCells) {
+    let mut all = TxnGauges::default();
+    shard.coordination.transactions.each_mut(|_, machine| {
+        cells.count(&machine.take_counters());
+        let gauges = machine.gauges();
+        all.ids += gauges.ids;
+        all.ongoing += gauges.ongoing;
+        all.preparing += gauges.preparing;
+    });
+    cells.publish(all);
+}
+
 fn go_on(shard: &Shard, cells: &GroupCells) {
     let mut tour = shard.coordination.tour.borrow_mut();
     let (first, mut left) = (tour.coordinator, PARTS_MAX);
+    let view = shard.view();
     shard.coordination.groups.each_mut(|number, machine| {
         if number < first || left == 0 {
             return;
         }
         let after = tour.after.take().filter(|_| number == first);
-        let passage = pass(machine, after, &mut left);
+        let passage = pass(machine, &view.image, after, &mut left);
         *tour = match passage.is_last {
             true => Tour { coordinator: number + 1, after: None },
             false => Tour { coordinator: number, after: passage.groups.last().map(|(id, _)| id.clone()) },
@@ -65,12 +83,12 @@ fn go_on(shard: &Shard, cells: &GroupCells) {
 }
 
 /// Copies groups after `after` while something is left.
-fn pass(machine: &Groups, after: Option<String>, left: &mut usize) -> Passage {
+fn pass(machine: &Groups, image: &MetadataImage, after: Option<String>, left: &mut usize) -> Passage {
     let mut passage = Passage { after, groups: Vec::new(), is_last: false };
     while *left > 0 {
         let last =
             passage.groups.last().map(|(id, _): &(String, _)| id.as_str()).or(passage.after.as_deref());
-        let Some((id, figures)) = machine.figures_after(last) else {
+        let Some((id, figures)) = machine.figures_after(last, image) else {
             passage.is_last = true;
             break;
         };

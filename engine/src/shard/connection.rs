@@ -197,6 +197,7 @@ impl Connection {
         shard.connections.remove(number);
         connection.seat.give_up();
         shard.telemetry.borrow_mut().forget_connection(number);
+        crate::api::share::connection_ended(&shard, number);
         shard.metrics.connection_closed(connection.cause.get().unwrap_or(CloseCause::Peer));
     }
 

@@ -9,17 +9,21 @@ use super::view::ClusterView;
 use crate::coordinator::group::{GroupAnswer, GroupRequest, Groups};
 use crate::coordinator::hosted::ReplyTo;
 use crate::coordinator::partitioner::partition_of;
+use crate::coordinator::records::share_state::SharePartitionKey;
 use crate::coordinator::runtime::Runtime;
-use crate::coordinator::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::coordinator::share_state::{ShareStateAnswer, ShareStateRequest, ShareStates, coordinator_key};
+use crate::coordinator::topics::{OFFSETS_TOPIC, SHARE_TOPIC, TRANSACTIONS_TOPIC};
 use crate::coordinator::txn::{Transactions, TxnAnswer, TxnRequest};
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metrics::Tour;
 use crate::partition::verification::FirstBatch;
 use crate::placement::ShardId;
+use crate::share::leaders::{Leaders, ShareAnswer, ShareRequest};
 use hayate_net::error::ErrorCode;
 use hayate_rt::mailbox::{Caller, Inbox};
 use hayate_storage::batch::{NO_SEQUENCE, ProducerId};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,6 +33,10 @@ pub enum CoordinatorCall {
     Groups(i32, GroupRequest, ReplyTo<GroupAnswer>),
     /// For the coordinator of transactions.
     Transactions(i32, TxnRequest, ReplyTo<TxnAnswer>),
+    /// For the coordinator of share groups' states.
+    ShareStates(i32, ShareStateRequest, ReplyTo<ShareStateAnswer>),
+    /// For the leader of partitions that share groups read.
+    Shares(ShareRequest, ReplyTo<ShareAnswer>),
 }
 
 /// Callers by shard number; the own one is not used.
@@ -44,6 +52,10 @@ pub struct Coordination {
     pub tour: RefCell<Tour>,
     /// Those of transactions.
     pub transactions: Rc<Runtime<Transactions>>,
+    /// Those of share groups' states.
+    pub share_states: Rc<Runtime<ShareStates>>,
+    /// The share partitions that the shard leads.
+    pub shares: Rc<Leaders>,
     /// The topics of the last view.
     followed: RefCell<Arc<MetadataImage>>,
 }
@@ -71,10 +83,11 @@ impl Coordination {
         callers: CoordinatorCallers,
         groups: Rc<Runtime<Groups>>,
         transactions: Rc<Runtime<Transactions>>,
+        (share_states, shares): (Rc<Runtime<ShareStates>>, Rc<Leaders>),
     ) -> Coordination {
         let followed = RefCell::new(Arc::new(MetadataImage::empty("")));
         let tour = RefCell::default();
-        Coordination { owner, callers, groups, transactions, tour, followed }
+        Coordination { owner, callers, groups, transactions, share_states, shares, tour, followed }
     }
 
     /// The partition of an internal topic that coordinates `id`, and its shard.
@@ -139,6 +152,43 @@ impl Coordination {
         Answering(Some(answer.into_recv_async()))
     }
 
+    /// Hands a request to the share coordinator of a group's partition.
+    ///
+    /// # Errors
+    /// As [`Coordination::route`].
+    pub async fn ask_share_state(
+        &self,
+        request: ShareStateRequest,
+    ) -> Result<Answering<ShareStateAnswer>, ErrorCode> {
+        let (shard, number) = self.route(&self.owner.view(), SHARE_TOPIC, &coordinator_key(&request.key))?;
+        let (reply, answer) = flume::bounded(1);
+        self.dispatch(shard, CoordinatorCall::ShareStates(number, request, reply)).await;
+        Ok(Answering(Some(answer.into_recv_async())))
+    }
+
+    /// Hands a request to a shard that leads partitions which share groups read; it has its place there when this resolves.
+    pub async fn ask_shares_of(&self, shard: ShardId, request: ShareRequest) -> Answering<ShareAnswer> {
+        let (reply, answer) = flume::bounded(1);
+        self.dispatch(shard, CoordinatorCall::Shares(request, reply)).await;
+        Answering(Some(answer.into_recv_async()))
+    }
+
+    /// Has the leaders of partitions forget what they know of share groups in them.
+    pub async fn forget_shares(&self, keys: Vec<SharePartitionKey>) {
+        let view = self.owner.view();
+        let mut by_shard: BTreeMap<ShardId, Vec<SharePartitionKey>> = BTreeMap::new();
+        for key in keys {
+            let topic = view.topic_by_id(&key.topic_id);
+            if let Ok(route) = topic.and_then(|topic| view.route(topic, key.partition)) {
+                by_shard.entry(route.shard).or_default().push(key);
+            }
+        }
+        for (shard, keys) in by_shard {
+            // Who is gone knows nothing any more.
+            let _ = self.ask_shares_of(shard, ShareRequest::Forget(keys)).await.answer().await;
+        }
+    }
+
     /// Every partition of an internal topic that this node leads, with its shard.
     pub fn all(&self, topic: &str) -> Vec<(ShardId, i32)> {
         let view = self.owner.view();
@@ -172,6 +222,10 @@ impl Coordination {
             CoordinatorCall::Transactions(number, request, reply) => {
                 self.transactions.submit(number, request, reply);
             }
+            CoordinatorCall::ShareStates(number, request, reply) => {
+                self.share_states.submit(number, request, reply);
+            }
+            CoordinatorCall::Shares(request, reply) => self.shares.submit(request, reply),
         }
     }
 
@@ -200,12 +254,16 @@ impl Coordination {
     pub fn follow(&self, view: &ClusterView) {
         self.groups.follow(view);
         self.transactions.follow(view);
+        self.share_states.follow(view);
+        self.shares.follow();
         let before = self.followed.replace(view.image.clone());
         let is_gone = |topic: &&Arc<TopicImage>| view.image.topic_by_id(&topic.id).is_none();
         let gone: Vec<_> =
             before.topics().filter(is_gone).map(|topic| (topic.name.to_string(), topic.id)).collect();
         if !gone.is_empty() {
-            self.groups.step_all(|machine, _, effects| machine.topics_deleted(&gone, effects));
+            self.groups.step_all(|machine, moment, effects| machine.topics_deleted(moment, &gone, effects));
+            self.share_states
+                .step_all(|machine, moment, effects| machine.topics_deleted(moment, &gone, effects));
         }
     }
 }

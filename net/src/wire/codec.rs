@@ -2,10 +2,11 @@
 //! request's meaning. The hot path does not come through here: see `produce` and `fetch`.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
+use kafka_protocol::messages::{ApiKey, OffsetCommitRequest, OffsetFetchRequest, RequestKind, ResponseKind};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
 use super::guard;
+use super::offsets;
 use super::table::{self, Api};
 use crate::error::WireError;
 use crate::frame::{LENGTH_BYTES, RequestFrame, RequestHead};
@@ -28,6 +29,12 @@ pub fn split_request(frame: Bytes) -> Result<RequestFrame, WireError> {
 /// [`WireError::UnknownApiKey`], [`WireError::UnsupportedVersion`], and [`WireError::Undecodable`].
 pub fn decode_request(head: RequestHead, mut body: Bytes) -> Result<RequestKind, WireError> {
     let key = admit(head.api_key, head.api_version, &body, u64::MAX)?;
+    if offsets::is_ours(head.api_key, head.api_version) {
+        return match key {
+            ApiKey::OffsetCommit => offsets::read_commit(body).map(RequestKind::OffsetCommit),
+            _ => offsets::read_fetch(body).map(RequestKind::OffsetFetch),
+        };
+    }
     RequestKind::decode(key, &mut body, head.api_version).map_err(undecodable)
 }
 
@@ -44,6 +51,40 @@ pub fn decode_body<T: Decodable>(
 ) -> Result<T, WireError> {
     admit(api_key, api_version, &body, decoded_bytes_max)?;
     T::decode(&mut body, api_version).map_err(undecodable)
+}
+
+/// [`decode_body`] for OffsetCommit, also by topic id.
+///
+/// # Errors
+/// As [`decode_request`].
+pub fn decode_offset_commit(
+    api_version: i16,
+    body: Bytes,
+    decoded_bytes_max: u64,
+) -> Result<OffsetCommitRequest, WireError> {
+    const KEY: i16 = ApiKey::OffsetCommit as i16;
+    if !offsets::is_ours(KEY, api_version) {
+        return decode_body(KEY, api_version, body, decoded_bytes_max);
+    }
+    admit(KEY, api_version, &body, decoded_bytes_max)?;
+    offsets::read_commit(body)
+}
+
+/// [`decode_body`] for OffsetFetch, also by topic id.
+///
+/// # Errors
+/// As [`decode_request`].
+pub fn decode_offset_fetch(
+    api_version: i16,
+    body: Bytes,
+    decoded_bytes_max: u64,
+) -> Result<OffsetFetchRequest, WireError> {
+    const KEY: i16 = ApiKey::OffsetFetch as i16;
+    if !offsets::is_ours(KEY, api_version) {
+        return decode_body(KEY, api_version, body, decoded_bytes_max);
+    }
+    admit(KEY, api_version, &body, decoded_bytes_max)?;
+    offsets::read_fetch(body)
 }
 
 /// Encodes a response as a whole frame, length prefix and header included.

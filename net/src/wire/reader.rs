@@ -69,6 +69,10 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
+    pub(crate) fn i64(&mut self) -> Result<i64, ReadError> {
+        self.array().map(i64::from_be_bytes)
+    }
+
     pub(crate) fn uuid(&mut self) -> Result<uuid::Uuid, ReadError> {
         self.array().map(uuid::Uuid::from_bytes)
     }

@@ -1,7 +1,7 @@
 //! The table of API keys: for each request kind of Kafka its name, the versions that can be decoded here, its header
 //! versions, and how large a frame of it may be. [`Supported`] is the subset that a broker serves, chosen by its builder.
 //! Knows nothing of what a request means. Names and numbers are those of Kafka 4.1's `ApiKeys`; the versions come from the
-//! decoder's types, because `kafka_protocol`'s own `ApiKey::valid_versions` names some that they lack.
+//! decoder's types and ours, because `kafka_protocol`'s own `ApiKey::valid_versions` names some that they lack.
 
 use super::guard;
 use crate::error::WireError;
@@ -361,7 +361,7 @@ mod tests {
     fn versions_are_those_of_the_types() {
         let range = |key| api(key).and_then(super::Api::versions);
         assert_eq!(range(0), Some(Versions { min: 3, max: 13 }));
-        assert_eq!(range(8), Some(Versions { min: 2, max: 9 }));
+        assert_eq!(range(8), Some(Versions { min: 2, max: 10 }));
         assert_eq!(range(22), Some(Versions { min: 0, max: 5 }));
         assert_eq!(range(4), None);
         assert_eq!(range(88), None);

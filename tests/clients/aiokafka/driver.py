@@ -12,6 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from group import Member  # noqa: E402
+from member import words_of  # noqa: E402
 from serve import create_words, serve  # noqa: E402
 from spec import Hash, Spec  # noqa: E402
 
@@ -95,8 +97,12 @@ async def read_all(spec, consumer):
     return result.answer()
 
 
+async def member(rest):
+    return await Member(BOOTSTRAP, words_of(rest)).run()
+
+
 def finish(command):
     return lambda rest: asyncio.run(command(rest))
 
 
-serve({"create": finish(create), "produce": finish(produce), "read": finish(read)})
+serve({"create": finish(create), "produce": finish(produce), "read": finish(read), "member": finish(member)})

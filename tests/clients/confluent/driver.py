@@ -9,7 +9,9 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from group import Member  # noqa: E402
 from load import Load  # noqa: E402
+from member import words_of  # noqa: E402
 from serve import create_words, serve  # noqa: E402
 from spec import Hash, Spec  # noqa: E402
 
@@ -133,4 +135,4 @@ def check(spec):
 
 
 serve({"create": create, "produce": lambda rest: produce(Spec(rest)), "read": lambda rest: read(Spec(rest)), "load": load,
-       "check": lambda rest: check(Spec(rest))})
+       "check": lambda rest: check(Spec(rest)), "member": lambda rest: Member(BOOTSTRAP, words_of(rest)).run()})

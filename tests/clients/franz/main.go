@@ -29,7 +29,7 @@ func main() {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		command, rest, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
-		answer, err := run(command, rest)
+		answer, err := run(command, rest, lines)
 		if err != nil {
 			answer = "error " + strings.ReplaceAll(err.Error(), "\n", " ")
 		}
@@ -37,7 +37,7 @@ func main() {
 	}
 }
 
-func run(command, rest string) (string, error) {
+func run(command, rest string, lines *bufio.Scanner) (string, error) {
 	switch command {
 	case "create":
 		return create(strings.Fields(rest))
@@ -47,6 +47,8 @@ func run(command, rest string) (string, error) {
 		return produce(newSpec(rest))
 	case "read":
 		return read(newSpec(rest))
+	case "member":
+		return member(rest, lines)
 	}
 	return "", errors.New("unknown command " + command)
 }

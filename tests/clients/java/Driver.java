@@ -38,8 +38,16 @@ public class Driver {
             case "drain" -> drain(new Spec(rest));
             case "load" -> new Load(new Spec(rest)).run();
             case "check" -> check(new Spec(rest));
+            case "member" -> new Member(words(rest)).run();
             default -> "error unknown command " + command;
         };
+    }
+
+    /** KEY=VALUE words. */
+    static Map<String, String> words(String rest) {
+        Map<String, String> words = new HashMap<>();
+        for (String word : rest.split(" +")) words.put(word.split("=", 2)[0], word.split("=", 2)[1]);
+        return words;
     }
 
     /** create TOPIC PARTITIONS [KEY=VALUE…] */

@@ -12,6 +12,7 @@ const { Kafka, CompressionTypes, CompressionCodecs, Partitioners, logLevel } = r
 const SnappyCodec = require("kafkajs-snappy");
 const lz4 = require("lz4-napi");
 const zstd = require("@bokuweb/zstd-wasm");
+const { member } = require("./member");
 const { Spec } = require("./spec");
 
 const CANNOT_PRODUCE = ["null-headers", "header-order"];
@@ -90,10 +91,14 @@ function toMessage(spec, partition, index) {
   return { partition, key, value, headers: named, timestamp: timestamp ? String(timestamp) : undefined };
 }
 
-const COMMANDS = { create, produce, expect: async (rest) => new Spec(rest).expect() };
+const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const COMMANDS = {
+  create, produce, expect: async (rest) => new Spec(rest).expect(), member: (rest) => member(kafka, rest, lines),
+};
 
 async function main() {
-  for await (const line of readline.createInterface({ input: process.stdin })) {
+  for (let next; !(next = await lines.next()).done; ) {
+    const line = next.value;
     const [, command, rest] = line.trim().match(/^(\S*) *(.*)$/);
     try {
       if (!COMMANDS[command]) throw new Error(`unknown command ${command}`);

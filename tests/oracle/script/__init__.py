@@ -1,9 +1,10 @@
 """The script: its steps in the order in which they are played. Later ones rest on what earlier ones have made."""
 
-from . import cluster, configs, consume, frames, offsets, operations, partitions, produce, replicas, topics
+from . import cluster, commits, configs, consume, frames, members, offsets, operations, partitions, produce, replicas, topics, transactions
 
-PARTS = [cluster, topics, partitions, replicas, configs, produce, consume, offsets, operations, frames]
-STEPS = [step for part in PARTS for step in part.STEPS]
+IN_ORDER = [cluster, topics, partitions, replicas, configs, produce, consume, offsets, operations, frames, members, commits, transactions]
+PARTS = {part.__name__.rpartition(".")[2]: part for part in IN_ORDER}
+STEPS = [step for part in IN_ORDER for step in part.STEPS]
 
 NAMES = [step.name for step in STEPS]
 TWICE = {name for name in NAMES if NAMES.count(name) > 1}

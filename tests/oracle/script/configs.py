@@ -1,6 +1,6 @@
 """Configurations: every key of a topic with good values and bad, brokers', and what they say of themselves."""
 
-from .step import ALL, LAST, ask, create, topic
+from .step import ALL, LAST, ask, create, given_up, topic
 
 TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
 SET, DELETE, APPEND, SUBTRACT = range(4)
@@ -213,7 +213,7 @@ CHANGED = [
     alter("an unknown key", (TOPIC, "conf-old", [("no.such.key", "x")])),
     alter("null", (TOPIC, "conf-old", [("retention.ms", None)])),
     alter("a key twice", (TOPIC, "conf-old", [("retention.ms", "1"), ("retention.ms", "2")])),
-    alter("a topic twice", (TOPIC, "conf-old", [("retention.ms", "1")]), (TOPIC, "conf-old", [])),
+    *given_up(alter("a topic twice", (TOPIC, "conf-old", [("retention.ms", "1")]), (TOPIC, "conf-old", []))),
     alter("a missing topic", (TOPIC, "missing", [("retention.ms", "1")])),
     alter("bad names", (TOPIC, "", []), (TOPIC, "a b", [])),
     alter("type 0", (0, "x", [])),

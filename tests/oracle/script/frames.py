@@ -4,7 +4,7 @@ import struct
 
 from schema import raw_frame
 
-from .step import Step, ask
+from .step import FRAME, Step, ask
 
 METADATA, VERSIONS = 3, 18
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(194)
@@ -15,7 +15,7 @@ def frame(name, data, ends=False):
     key, version = struct.unpack_from(">hh", data.ljust(8, b"\0"), 4)
     known = key == VERSIONS and version == 0 or key == METADATA and 0 <= version <= 13
     api, version = ("Metadata" if key == METADATA else "ApiVersions", version) if known else ("ApiVersions", 0)
-    return Step(f"frame: {name}", api, frame=data, ends=ends, versions=[version])
+    return Step(f"frame: {name}", api, part=FRAME, client="frame", frame=data, ends=ends, versions=[version])
 
 
 def head(key, version, body=b"", flexible=False):

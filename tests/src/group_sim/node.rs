@@ -135,7 +135,7 @@ impl Node {
         owner.insert(partition.clone());
         let config = Rc::new(self.config);
         let make = move |_| Groups::new(config.clone());
-        let runtime = Runtime::new(rt.clone(), owner, OFFSETS_TOPIC, make, |_, _, ()| ());
+        let runtime = Runtime::new(rt.clone(), owner, OFFSETS_TOPIC, make, |_, _, _| ());
         runtime.follow(&view);
         rt.spawn(Queue::Coordination, runtime.clone().keep_time()).detach();
         Serving { runtime, store, partition }

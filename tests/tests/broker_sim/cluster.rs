@@ -195,13 +195,13 @@ fn levels_that_make_no_sense_are_refused_in_kafkas_words() {
             (METADATA_VERSION, 28, 9, metadata(28, no_type)),
             (METADATA_VERSION, 22, SAFE_DOWNGRADE, below(deletes)),
             (METADATA_VERSION, 22, UNSAFE_DOWNGRADE, below(unsafely)),
-            ("group.version", 1, UPGRADE, update_of("group.version", 1, lacking)),
+            ("streams.version", 1, UPGRADE, update_of("streams.version", 1, lacking)),
             ("no.such", 1, UPGRADE, update_of("no.such", 1, lacking)),
             ("no.such", 0, UPGRADE, update_of("no.such", 0, "Feature no.such not found.")),
         ] {
             for version in 1..=2 {
                 // The good one beside it is not changed either.
-                let updates = [("group.version", 0, UPGRADE), (feature, level, upgrade_type)];
+                let updates = [("streams.version", 0, UPGRADE), (feature, level, upgrade_type)];
                 let response = client.ask(version, &update(&updates, false)).await;
                 let message = format!(
                     "The update failed for all features since the following feature had an error: {expected}"
@@ -221,7 +221,7 @@ fn old_versions_hear_of_each_feature() {
         let _running = bench.start().await;
         let mut client = bench.client().await;
         for version in 0..=2 {
-            let updates = [(METADATA_VERSION, 29, UPGRADE), ("group.version", 0, UPGRADE)];
+            let updates = [(METADATA_VERSION, 29, UPGRADE), ("streams.version", 0, UPGRADE)];
             let response = client.ask(version, &update(&updates, false)).await;
             assert_eq!(checked(response.error_code), Ok(()));
             let results: Vec<_> = response
@@ -229,7 +229,7 @@ fn old_versions_hear_of_each_feature() {
                 .iter()
                 .map(|result| (result.feature.as_str(), checked(result.error_code)))
                 .collect();
-            let each = [(METADATA_VERSION, Ok(())), ("group.version", Ok(()))];
+            let each = [(METADATA_VERSION, Ok(())), ("streams.version", Ok(()))];
             assert_eq!(results, if version <= 1 { &each[..] } else { &[] });
         }
     });

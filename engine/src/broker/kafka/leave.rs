@@ -147,9 +147,9 @@ fn report(identity: &MetaProperties, image: &MetadataImage, quorum: &Quorum) -> 
         format!("Kafka learns who votes from {voters}"),
     ];
     let mut warnings = Vec::new();
-    if image.feature_level("group.version") == 0 {
+    if image.feature_level("streams.version") == 0 {
         warnings.push(
-            "features that Kafka has since 4.0 are not finalized: once it runs, kafka-features.sh upgrade --release-version 4.2"
+            "features that Kafka alone has are not finalized: once it runs, kafka-features.sh upgrade --release-version 4.2"
                 .to_owned(),
         );
     }

@@ -4,6 +4,7 @@
 //! KIP-518 and KIP-848 (filters by state and type).
 
 use super::classic::{ClassicGroup, ClassicState, OffsetExpiry};
+use super::modern::{CONSUMER, ConsumerState};
 use super::{Group, Groups, text};
 use crate::coordinator::offsets::Expiry;
 use crate::coordinator::records::GroupRecord;
@@ -27,15 +28,21 @@ impl Groups {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(what))
         };
         let listed = self.groups.values().filter_map(|group| {
-            let Group::Classic(group) = group;
-            let fits =
-                wants(&request.states_filter, group.state.name()) && wants(&request.types_filter, "classic");
+            let (id, protocol_type, state, kind) = match group {
+                Group::Classic(group) => {
+                    let protocol_type = group.protocol_type.as_deref().unwrap_or_default();
+                    (&group.id, protocol_type, group.state.name(), "classic")
+                }
+                Group::Consumer(group) => (&group.id, CONSUMER, group.state().name(), "consumer"),
+                Group::Share(group) => (&group.id, "share", group.state(), "share"),
+            };
+            let fits = wants(&request.states_filter, state) && wants(&request.types_filter, kind);
             fits.then(|| {
                 ListedGroup::default()
-                    .with_group_id(GroupId(text(&group.id)))
-                    .with_protocol_type(text(group.protocol_type.as_deref().unwrap_or_default()))
-                    .with_group_state(text(group.state.name()))
-                    .with_group_type(text("classic"))
+                    .with_group_id(GroupId(text(id)))
+                    .with_protocol_type(text(protocol_type))
+                    .with_group_state(text(state))
+                    .with_group_type(text(kind))
             })
         });
         ListGroupsResponse::default().with_groups(listed.collect())
@@ -45,11 +52,17 @@ impl Groups {
         let described = DescribedGroup::default().with_group_id(GroupId(text(id)));
         match self.groups.get(id) {
             Some(Group::Classic(group)) => describe(group, described),
-            None if version >= NOT_FOUND_SINCE => described
-                .with_group_state(text(DEAD))
-                .with_error_code(ResponseError::GroupIdNotFound.code())
-                .with_error_message(Some(text(&format!("Group {id} not found.")))),
-            None => described.with_group_state(text(DEAD)),
+            other if version >= NOT_FOUND_SINCE => {
+                let message = match other {
+                    Some(_) => format!("Group {id} is not a classic group."),
+                    None => format!("Group {id} not found."),
+                };
+                described
+                    .with_group_state(text(DEAD))
+                    .with_error_code(ResponseError::GroupIdNotFound.code())
+                    .with_error_message(Some(text(&message)))
+            }
+            Some(_) | None => described.with_group_state(text(DEAD)),
         }
     }
 
@@ -59,7 +72,12 @@ impl Groups {
             Some(Group::Classic(group)) if group.state != ClassicState::Empty => {
                 Some(ResponseError::NonEmptyGroup)
             }
-            Some(Group::Classic(_)) => None,
+            Some(Group::Consumer(group)) if group.state() != ConsumerState::Empty => {
+                Some(ResponseError::NonEmptyGroup)
+            }
+            Some(Group::Classic(_) | Group::Consumer(_)) => None,
+            // A share group is deleted with its states.
+            Some(Group::Share(_)) => Some(ResponseError::GroupIdNotFound),
         };
         if refusal.is_none() {
             self.offsets.delete_group(id, effects);
@@ -70,29 +88,45 @@ impl Groups {
     }
 
     /// Writes that the group is no more.
-    fn forget(&mut self, id: &str, effects: &mut EffectsOf<Groups>) {
-        self.apply_group(id, None);
-        effects.write(GroupRecord::GroupMetadata(id.to_owned(), None));
+    pub(super) fn forget(&mut self, id: &str, effects: &mut EffectsOf<Groups>) {
+        let written = match self.consumer(id) {
+            Some(group) => group.tombstones(),
+            None => vec![GroupRecord::GroupMetadata(id.to_owned(), None)],
+        };
+        self.write_all(written, effects);
     }
 
     /// Deletes offsets that have expired, and groups that have neither members nor offsets any more.
     pub(super) fn expire(&mut self, moment: &Moment, effects: &mut EffectsOf<Groups>) {
         let ids: Vec<Rc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
-            let Some(Group::Classic(group)) = self.groups.get(&id) else { continue };
-            let expiry = match group.offset_expiry() {
-                OffsetExpiry::Never => Expiry::Never,
-                OffsetExpiry::SinceCommit => Expiry::SinceCommit,
-                OffsetExpiry::Since(since_ms) => Expiry::Since(since_ms),
+            let Some(group) = self.groups.get(&id) else { continue };
+            let (expiry, is_empty) = match group {
+                Group::Classic(group) => (expiry_of(group), group.state == ClassicState::Empty),
+                Group::Consumer(group) => (Expiry::SinceCommit, group.members.is_empty()),
+                // It commits no offsets, and goes by request alone.
+                Group::Share(_) => continue,
             };
             // An empty group subscribes to nothing.
-            let subscribed = |topic: &str| group.state == ClassicState::Stable && group.is_subscribed(topic);
+            let subscribed = |topic: &str| match group {
+                Group::Classic(group) => group.state == ClassicState::Stable && group.is_subscribed(topic),
+                Group::Consumer(group) => group.is_subscribed(topic),
+                Group::Share(_) => false,
+            };
             let limits = &self.config.offsets;
             let bare = self.offsets.expire(moment, &id, expiry, subscribed, limits, effects);
-            if bare && group.state == ClassicState::Empty {
+            if bare && is_empty {
                 self.forget(&id, effects);
             }
         }
+    }
+}
+
+fn expiry_of(group: &ClassicGroup) -> Expiry {
+    match group.offset_expiry() {
+        OffsetExpiry::Never => Expiry::Never,
+        OffsetExpiry::SinceCommit => Expiry::SinceCommit,
+        OffsetExpiry::Since(since_ms) => Expiry::Since(since_ms),
     }
 }
 

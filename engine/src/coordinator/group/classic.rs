@@ -446,7 +446,7 @@ impl ClassicGroup {
             .map_or_else(|| self.uses_consumer_protocol(), |topics| topics.contains(topic))
     }
 
-    fn uses_consumer_protocol(&self) -> bool {
+    pub(super) fn uses_consumer_protocol(&self) -> bool {
         self.protocol_type.as_deref() == Some(CONSUMER)
     }
 

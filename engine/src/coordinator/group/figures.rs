@@ -1,13 +1,15 @@
 //! What a group is, for those who look at it from outside: metrics and pages. Copies, made while the coordinator does nothing else.
 
 use super::classic::ClassicGroup;
+use super::modern::ConsumerGroup;
 use super::{Group, Groups, Rebalances, subscription};
 use crate::coordinator::offsets::OffsetCounters;
+use crate::metadata::image::MetadataImage;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// The most offsets of one group that are copied, and the most members.
-const PARTS_MAX: usize = 10_000;
+pub(super) const PARTS_MAX: usize = 10_000;
 /// The protocol type whose assignments can be read.
 const CONSUMER: &str = "consumer";
 
@@ -65,12 +67,14 @@ impl Groups {
         }
     }
 
-    /// The group that comes after `after` in the order of ids, and its figures.
-    pub fn figures_after(&self, after: Option<&str>) -> Option<(&str, GroupFigures)> {
+    /// The group that comes after `after` in the order of ids, and its figures; topics have the names that they have in `image`.
+    pub fn figures_after(&self, after: Option<&str>, image: &MetadataImage) -> Option<(&str, GroupFigures)> {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let (id, group) = self.groups.range::<str, _>((begin, Bound::Unbounded)).next()?;
         let mut figures = match group {
             Group::Classic(group) => of_classic(group),
+            Group::Consumer(group) => of_consumer(group, image),
+            Group::Share(group) => group.figures(),
         };
         for (topic, partition, offset) in self.offsets.of_group(id).take(PARTS_MAX) {
             match figures.committed.get_mut(topic) {
@@ -105,6 +109,32 @@ fn of_classic(group: &ClassicGroup) -> GroupFigures {
         protocol_type: group.protocol_type.as_deref().unwrap_or_default().into(),
         protocol: group.protocol.as_deref().unwrap_or_default().into(),
         generation: group.generation,
+        members: members.collect(),
+        committed: BTreeMap::new(),
+    }
+}
+
+fn of_consumer(group: &ConsumerGroup, image: &MetadataImage) -> GroupFigures {
+    let members = group.members.values().take(PARTS_MAX).map(|member| {
+        let named = member.assigned.iter().filter_map(|(topic, numbers)| {
+            let topic = image.topic_by_id(topic)?;
+            Some((topic.name.to_string(), numbers.iter().copied().collect()))
+        });
+        MemberFigures {
+            id: member.id.to_string(),
+            instance: member.instance.as_deref().map(Into::into),
+            client_id: member.client_id.to_string(),
+            client_host: member.client_host.to_string(),
+            leads: false,
+            assigned: named.collect(),
+        }
+    });
+    GroupFigures {
+        kind: "consumer",
+        state: group.state().name(),
+        protocol_type: CONSUMER.into(),
+        protocol: String::new(),
+        generation: group.epoch,
         members: members.collect(),
         committed: BTreeMap::new(),
     }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 /// From this version on a member first asks for its id, then joins with it.
-const KNOWN_MEMBER_ID_VERSION: i16 = 4;
+pub(super) const KNOWN_MEMBER_ID_VERSION: i16 = 4;
 /// From this version on a leader can be told not to assign.
 const SKIP_ASSIGNMENT_VERSION: i16 = 9;
 /// The longest client or instance id that goes into a member id: with a UUID it fits strings of the wire (32,767).
@@ -113,7 +113,7 @@ impl ClassicGroup {
             return self.add_and_rebalance(id.into(), join, step);
         }
         if let Err(error) = self.validate_member(id, join.request.group_instance_id.as_deref()) {
-            let response = JoinGroupResponse::default().with_protocol_name(None).with_member_id(text(id));
+            let response = JoinGroupResponse::default().with_member_id(text(id));
             return step.answer_join(join.waiting, response.with_error_code(error.code()));
         }
         let unchanged = self.members.get(id).is_some_and(|member| member.matches(&join.request.protocols));
@@ -155,7 +155,7 @@ impl ClassicGroup {
         let leader = self.leader.clone();
         if let Some(before) = self.replace(old, id, step.timers) {
             if let Some(waiting) = before.joining {
-                let fenced = JoinGroupResponse::default().with_protocol_name(None).with_member_id(text(old));
+                let fenced = JoinGroupResponse::default().with_member_id(text(old));
                 step.answer_join(waiting, fenced.with_error_code(ResponseError::FencedInstanceId.code()));
             }
             if let Some(waiting) = before.syncing {

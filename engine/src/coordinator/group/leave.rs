@@ -13,7 +13,7 @@ use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 const BATCHES_SINCE: i16 = 3;
 
 /// The members that a request names.
-fn named(request: &LeaveGroupRequest, version: i16) -> Vec<MemberIdentity> {
+pub(super) fn named(request: &LeaveGroupRequest, version: i16) -> Vec<MemberIdentity> {
     if version >= BATCHES_SINCE {
         return request.members.clone();
     }
@@ -21,7 +21,7 @@ fn named(request: &LeaveGroupRequest, version: i16) -> Vec<MemberIdentity> {
 }
 
 /// Before there were batches, the one member's outcome was the whole answer.
-fn answer(mut members: Vec<MemberResponse>, version: i16) -> LeaveGroupResponse {
+pub(super) fn answer(mut members: Vec<MemberResponse>, version: i16) -> LeaveGroupResponse {
     if version >= BATCHES_SINCE {
         return LeaveGroupResponse::default().with_members(members);
     }
@@ -29,7 +29,7 @@ fn answer(mut members: Vec<MemberResponse>, version: i16) -> LeaveGroupResponse 
     LeaveGroupResponse::default().with_error_code(code)
 }
 
-fn outcome(member: &MemberIdentity, outcome: Result<(), ResponseError>) -> MemberResponse {
+pub(super) fn outcome(member: &MemberIdentity, outcome: Result<(), ResponseError>) -> MemberResponse {
     MemberResponse::default()
         .with_member_id(member.member_id.clone())
         .with_group_instance_id(member.group_instance_id.clone())

@@ -34,19 +34,29 @@ impl Groups {
                 )
             }
             GroupRequest::OffsetFetch { request, require_stable, version } => {
-                let known = self.groups.contains_key(request.group_id.as_str());
-                let verdict = if known { Ok(()) } else { Err(ResponseError::GroupIdNotFound) };
+                let verdict = match self.groups.get(request.group_id.as_str()) {
+                    Some(Group::Classic(_)) => Ok(()),
+                    Some(Group::Consumer(group)) => {
+                        group.validate_offset_fetch(request.member_id.as_deref(), request.member_epoch)
+                    }
+                    Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
+                };
                 GroupAnswer::OffsetFetch(self.offsets.fetch(&request, require_stable, verdict, version))
             }
             GroupRequest::OffsetDelete { request } => {
                 let Groups { groups, offsets, .. } = self;
-                let (verdict, group) = match groups.get(request.group_id.as_str()) {
-                    Some(Group::Classic(group)) => (group.validate_offset_delete(), Some(group)),
-                    None => (Err(ResponseError::GroupIdNotFound), None),
+                let group = groups.get(request.group_id.as_str());
+                let verdict = match group {
+                    Some(Group::Classic(group)) => group.validate_offset_delete(),
+                    Some(Group::Consumer(_)) => Ok(()),
+                    Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
                 };
-                let subscribed = |topic: &str| {
-                    group
-                        .is_some_and(|group| group.state != ClassicState::Empty && group.is_subscribed(topic))
+                let subscribed = |topic: &str| match group {
+                    Some(Group::Classic(group)) => {
+                        group.state != ClassicState::Empty && group.is_subscribed(topic)
+                    }
+                    Some(Group::Consumer(group)) => group.is_subscribed(topic),
+                    Some(Group::Share(_)) | None => false,
                 };
                 GroupAnswer::OffsetDelete(offsets.delete(&request, verdict, subscribed, effects))
             }
@@ -54,9 +64,16 @@ impl Groups {
             | GroupRequest::Sync { .. }
             | GroupRequest::Heartbeat { .. }
             | GroupRequest::Leave { .. }
+            | GroupRequest::ConsumerHeartbeat { .. }
+            | GroupRequest::ConsumerDescribe { .. }
             | GroupRequest::List { .. }
             | GroupRequest::Describe { .. }
-            | GroupRequest::Delete { .. } => unreachable!("these are no offsets"),
+            | GroupRequest::Delete { .. }
+            | GroupRequest::ShareHeartbeat { .. }
+            | GroupRequest::ShareDescribe { .. }
+            | GroupRequest::SharePartitions { .. }
+            | GroupRequest::AlterShareOffsets { .. }
+            | GroupRequest::DeleteShareOffsets { .. } => unreachable!("these are no offsets"),
         };
         effects.answer(token, answer);
     }
@@ -76,6 +93,10 @@ impl Groups {
             ResponseError::IllegalGeneration
         };
         self.may_be_made(moment, &request.group_id, generation, missing)?;
+        if let Some(group) = self.consumer(&request.group_id) {
+            let instance = request.group_instance_id.as_deref();
+            return group.validate_offset_commit(&request.member_id, instance, generation, false, version);
+        }
         let Some((group, mut step)) = self.classic(&request.group_id, moment, effects) else {
             return Err(ResponseError::GroupIdNotFound);
         };
@@ -99,7 +120,17 @@ impl Groups {
                 let instance = request.group_instance_id.as_deref();
                 group.validate_offset_commit(&request.member_id, instance, generation, true)
             }
-            None => Err(ResponseError::GroupIdNotFound),
+            Some(Group::Consumer(group)) => {
+                let instance = request.group_instance_id.as_deref();
+                let verdict =
+                    group.validate_offset_commit(&request.member_id, instance, generation, true, i16::MAX);
+                // Producers know generations alone.
+                verdict.map_err(|error| match error {
+                    ResponseError::StaleMemberEpoch => ResponseError::IllegalGeneration,
+                    error => error,
+                })
+            }
+            Some(Group::Share(_)) | None => Err(ResponseError::GroupIdNotFound),
         }
     }
 
@@ -113,8 +144,14 @@ impl Groups {
     }
 
     /// Topics were deleted, by name and id: what was committed of them goes.
-    pub fn topics_deleted(&mut self, topics: &[(String, Uuid)], effects: &mut EffectsOf<Groups>) {
+    pub fn topics_deleted(
+        &mut self,
+        moment: &Moment,
+        topics: &[(String, Uuid)],
+        effects: &mut EffectsOf<Groups>,
+    ) {
         self.offsets.topics_deleted(topics, effects);
+        self.share_topics_deleted(moment, topics, effects);
     }
 }
 

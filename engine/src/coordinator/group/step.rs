@@ -1,14 +1,18 @@
 //! What a step of a group has at hand: the moment, the settings, the alarms, and where answers and records go.
 
 use super::classic::ClassicGroup;
+use super::modern::ConsumerGroupConfig;
+use super::share::Pending;
 use super::timers::{Alarm, Handle, Timers};
 use super::{GroupAnswer, Groups};
 use crate::coordinator::offsets::OffsetLimits;
 use crate::coordinator::{EffectsOf, Moment, Token};
+use crate::share::settings::ShareConfig;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,10 +33,14 @@ pub struct GroupConfig {
     pub record_bytes_max: usize,
     /// The most ids that a group gives out to members that have not joined with them yet; Kafka sets no bound.
     pub pending_max: usize,
+    /// What holds for consumer groups.
+    pub consumer: ConsumerGroupConfig,
     /// What holds for offsets.
     pub offsets: OffsetLimits,
     /// `offsets.retention.check.interval.ms`
     pub expiry_check: Duration,
+    /// What holds for share groups.
+    pub shares: ShareConfig,
 }
 
 impl Default for GroupConfig {
@@ -46,8 +54,10 @@ impl Default for GroupConfig {
             new_member_join_timeout_ms: 300_000,
             record_bytes_max: 1 << 20,
             pending_max: 10_000,
+            consumer: ConsumerGroupConfig::default(),
             offsets: OffsetLimits::default(),
             expiry_check: Duration::from_secs(600),
+            shares: ShareConfig::default(),
         }
     }
 }
@@ -85,6 +95,7 @@ pub(super) struct Step<'a> {
     pub(super) config: &'a GroupConfig,
     pub(super) timers: &'a mut Timers,
     pub(super) rebalances: &'a mut Rebalances,
+    pub(super) pending: &'a mut BTreeMap<i64, (Rc<str>, Pending)>,
     pub(super) effects: &'a mut EffectsOf<Groups>,
 }
 
@@ -162,6 +173,6 @@ pub(super) fn text(text: &str) -> StrBytes {
 }
 
 /// A client's span of time; a negative one is none.
-fn millis(span_ms: i32) -> Duration {
+pub(super) fn millis(span_ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(span_ms).unwrap_or(0))
 }

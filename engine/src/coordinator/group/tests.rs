@@ -1,5 +1,8 @@
 //! Scripts of requests against the groups of one partition, and random ones against what must always hold.
 
+mod consumer;
+mod consumer_random;
+mod migration;
 mod random;
 mod script;
 
@@ -20,6 +23,7 @@ const T0: i64 = 1_767_225_600_000;
 struct World {
     groups: Groups,
     now_ms: u64,
+    image: Arc<MetadataImage>,
     log: Vec<GroupRecord>,
     answers: BTreeMap<Token, GroupAnswer>,
     tokens: u64,
@@ -30,6 +34,7 @@ impl World {
         let mut world = World {
             groups: Groups::new(Rc::new(config)),
             now_ms: 0,
+            image: Arc::new(MetadataImage::empty("c")),
             log: Vec::new(),
             answers: BTreeMap::new(),
             tokens: 0,
@@ -42,7 +47,7 @@ impl World {
         Moment {
             now: MonoTime::from_nanos(self.now_ms * 1_000_000),
             wall_ms: T0 + self.now_ms as i64,
-            image: Arc::new(MetadataImage::empty("c")),
+            image: self.image.clone(),
             log_end: Offset(self.log.len() as i64),
         }
     }

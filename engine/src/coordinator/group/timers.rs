@@ -16,6 +16,14 @@ pub(super) enum Alarm {
     Join,
     /// Members had their time to ask for their assignments.
     Sync,
+    /// A member of a consumer group had its time to give partitions back, at this epoch.
+    Rebalance(Rc<str>, i32),
+    /// A member of a consumer group that speaks the classic protocol had its time to join again.
+    MemberJoin(Rc<str>),
+    /// The same had its time to ask for its assignment.
+    MemberSync(Rc<str>),
+    /// The expressions of a consumer group are to be resolved.
+    Expressions,
 }
 
 /// Names an alarm that was set. It may have rung since.

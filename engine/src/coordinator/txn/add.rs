@@ -15,6 +15,7 @@ use kafka_protocol::messages::add_partitions_to_txn_response::{
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    TopicName,
 };
 use std::collections::BTreeMap;
 
@@ -50,9 +51,12 @@ pub fn to_client(version: i16, results: Vec<AddPartitionsToTxnResult>) -> AddPar
     response.with_results_by_topic_v3_and_below(topics.collect())
 }
 
-/// The same answer for all partitions of a transaction.
+/// The same answer for all partitions of a transaction, in the shape of the request.
 pub fn refused(transaction: &AddPartitionsToTxnTransaction, code: ErrorCode) -> AddPartitionsToTxnResult {
-    answered(transaction, |_, _| code)
+    let topics = transaction.topics.iter();
+    let topics = topics
+        .map(|topic| topic_result(&topic.name, topic.partitions.iter().map(|partition| (*partition, code))));
+    result_of(transaction, topics.collect())
 }
 
 /// An answer for each partition of a transaction, each once.
@@ -65,19 +69,31 @@ fn answered(
         let codes: &mut BTreeMap<i32, ErrorCode> = topics.entry(&topic.name).or_default();
         codes.extend(topic.partitions.iter().map(|partition| (*partition, code(&topic.name, *partition))));
     }
-    let topics = topics.into_iter().map(|(name, codes)| {
-        let results = codes.into_iter().map(|(partition, code)| {
-            AddPartitionsToTxnPartitionResult::default()
-                .with_partition_index(partition)
-                .with_partition_error_code(code.code())
-        });
-        AddPartitionsToTxnTopicResult::default()
-            .with_name(name.clone())
-            .with_results_by_partition(results.collect())
+    let topics = topics.into_iter().map(|(name, codes)| topic_result(name, codes.into_iter()));
+    result_of(transaction, topics.collect())
+}
+
+fn topic_result(
+    name: &TopicName,
+    codes: impl Iterator<Item = (i32, ErrorCode)>,
+) -> AddPartitionsToTxnTopicResult {
+    let results = codes.map(|(partition, code)| {
+        AddPartitionsToTxnPartitionResult::default()
+            .with_partition_index(partition)
+            .with_partition_error_code(code.code())
     });
+    AddPartitionsToTxnTopicResult::default()
+        .with_name(name.clone())
+        .with_results_by_partition(results.collect())
+}
+
+fn result_of(
+    transaction: &AddPartitionsToTxnTransaction,
+    topics: Vec<AddPartitionsToTxnTopicResult>,
+) -> AddPartitionsToTxnResult {
     AddPartitionsToTxnResult::default()
         .with_transactional_id(transaction.transactional_id.clone())
-        .with_topic_results(topics.collect())
+        .with_topic_results(topics)
 }
 
 /// If one partition is not there, none joins: the answer then.
@@ -253,4 +269,39 @@ fn record_bytes(id: &str, partitions: &Partitions) -> usize {
     const TOPIC: usize = 16;
     let topics = partitions.iter().map(|(topic, numbers)| TOPIC + topic.len() + 4 * numbers.len());
     FIXED + id.len() + topics.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ErrorCode, TopicName, answered, refused};
+    use kafka_protocol::messages::add_partitions_to_txn_request::{
+        AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+    };
+    use kafka_protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
+    use kafka_protocol::protocol::StrBytes;
+
+    fn told(result: &AddPartitionsToTxnResult) -> Vec<(&str, Vec<i32>)> {
+        let topics = result.topic_results.iter();
+        topics
+            .map(|topic| {
+                let partitions = topic.results_by_partition.iter().map(|partition| partition.partition_index);
+                (topic.name.as_str(), partitions.collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn one_answer_for_all_has_the_shape_of_the_request_and_answers_of_their_own_name_each_once() {
+        let topics = [("b", vec![1, 1]), ("a", vec![0]), ("b", vec![2])].map(|(name, partitions)| {
+            let name = TopicName(StrBytes::from_static_str(name));
+            AddPartitionsToTxnTopic::default().with_name(name).with_partitions(partitions)
+        });
+        let transaction = AddPartitionsToTxnTransaction::default().with_topics(topics.to_vec());
+        assert_eq!(
+            told(&refused(&transaction, ErrorCode::None)),
+            [("b", vec![1, 1]), ("a", vec![0]), ("b", vec![2])]
+        );
+        let each = answered(&transaction, |_, _| ErrorCode::None);
+        assert_eq!(told(&each), [("a", vec![0]), ("b", vec![1, 2])]);
+    }
 }

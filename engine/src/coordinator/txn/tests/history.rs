@@ -428,7 +428,7 @@ impl History {
             self.step(|machine, moment, effects| machine.on_time(moment, effects));
         }
         self.rig.pass(until.since(self.rig.moment.now));
-        let counters = self.rig.machine.counters();
+        let counters = self.rig.machine.counters;
         (self.met.timed_out, self.met.fenced) =
             (self.met.timed_out.max(counters.timed_out), self.met.fenced.max(counters.fenced));
     }

@@ -333,7 +333,7 @@ fn a_new_producer_ends_the_transaction_of_the_one_before() {
     );
     let mut rig = Rig::new(LEVEL);
     rig.run("init a => 1000:0\nadd a 1000:0 t-0 => NONE\ninit a => CONCURRENT_TRANSACTIONS");
-    let counters = rig.machine.counters();
+    let counters = rig.machine.counters;
     assert_eq!((counters.fenced, counters.aborted, counters.timed_out), (1, 1, 0));
 }
 
@@ -510,7 +510,7 @@ fn transactions_that_take_too_long_are_aborted() {
     );
     let mut rig = Rig::new(LEVEL);
     rig.run("init a timeout=1000 => 1000:0\nadd a 1000:0 t-0 => NONE\nwait 10000");
-    let counters = rig.machine.counters();
+    let counters = rig.machine.counters;
     assert_eq!((counters.timed_out, counters.aborted, counters.fenced), (1, 1, 0));
     assert_eq!(rig.machine.gauges(), TxnGauges { ids: 1, ongoing: 0, preparing: 1 });
 }
@@ -539,7 +539,7 @@ fn many_that_take_too_long_are_aborted_in_many_steps() {
         steps.push(rig.log.len() - before);
     }
     assert_eq!(steps, [256, 256, 88]);
-    assert_eq!(rig.machine.counters().timed_out, 600);
+    assert_eq!(rig.machine.counters.timed_out, 600);
 }
 
 #[test]
@@ -570,7 +570,7 @@ fn ids_that_nobody_uses_expire() {
         init idle as=1000:0 => 1004:0
         ",
     );
-    assert_eq!(rig.machine.counters().expired, 2);
+    assert_eq!(rig.machine.counters.expired, 2);
     let tombstones = rig.log.iter().filter(|record| record.value.is_none());
     let tombstones: Vec<&str> = tombstones.map(|record| record.transactional_id.as_str()).collect();
     assert_eq!(tombstones, ["done", "idle"]);

@@ -17,7 +17,7 @@ use crate::wire::guard::schema::{
 /// OffsetCommitRequest, API key 8.
 pub(super) const OFFSET_COMMIT_REQUEST: Message = Message {
     version_min: <kafka_protocol::messages::OffsetCommitRequest as Versions>::VERSIONS.min,
-    version_max: <kafka_protocol::messages::OffsetCommitRequest as Versions>::VERSIONS.max,
+    version_max: 10,
     flexible_since: 8,
     fields: &[
         text("group_id", 0),
@@ -49,7 +49,7 @@ pub(super) const OFFSET_COMMIT_REQUEST: Message = Message {
 /// OffsetFetchRequest, API key 9.
 pub(super) const OFFSET_FETCH_REQUEST: Message = Message {
     version_min: <kafka_protocol::messages::OffsetFetchRequest as Versions>::VERSIONS.min,
-    version_max: <kafka_protocol::messages::OffsetFetchRequest as Versions>::VERSIONS.max,
+    version_max: 10,
     flexible_since: 6,
     fields: &[
         text("group_id", 0).until(7),

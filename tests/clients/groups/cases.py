@@ -1,0 +1,70 @@
+"""Which groups live: the clients of each, their assignor and their protocol, in waves that live at once. Knows nothing of how."""
+
+import dataclasses
+
+# Clients that know instances' names. (kafkajs does not.)
+STATIC = {"java", "confluent", "franz", "aiokafka"}
+# Clients of which a static member that comes back as the leader lets the group be; franz-go's joins again when its own plan would differ.
+LETS_BE = {"java", "confluent", "aiokafka"}
+# What the clients call the same assignor.
+BY_CLIENT = {("kafkajs", "builtin"): "RoundRobinAssigner"}
+CONSUMER_CLIENTS = ["java", "confluent", "franz"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    clients: tuple
+    assignor: str
+    protocol: str = "classic"  # or `consumer`, or `both`: members by turns
+
+    @property
+    def name(self):
+        who = self.clients[0] if len(self.clients) == 1 else "mixed"
+        return "-".join([who, self.assignor] + ([self.protocol] if self.protocol != "classic" else []))
+
+    def has_static(self, number):
+        return self.protocol != "both" and self.clients[number % len(self.clients)] in STATIC
+
+    def lets_be(self, client):
+        """Whether a member that comes back at once moves nothing of the others'."""
+        return client in LETS_BE
+
+    def assignor_of(self, client):
+        return BY_CLIENT.get((client, self.assignor), self.assignor)
+
+    def protocol_of(self, _client, member):
+        if self.protocol == "both":
+            return "consumer" if int(member[1:]) % 2 else "classic"
+        return self.protocol
+
+
+def one(client, *assignors):
+    return [Case((client,), assignor) for assignor in assignors]
+
+
+ALL_FIVE = ("java", "confluent", "franz", "kafkajs", "aiokafka")
+
+CI = [
+    one("java", "range", "cooperative-sticky") + one("franz", "cooperative-sticky") + one("kafkajs", "builtin"),
+    one("confluent", "roundrobin", "cooperative-sticky") + one("aiokafka", "sticky") + [Case(ALL_FIVE, "range")],
+]
+FULL = [
+    one("java", "range", "roundrobin", "sticky", "cooperative-sticky"),
+    one("confluent", "range", "roundrobin", "cooperative-sticky") + one("kafkajs", "builtin"),
+    one("franz", "range", "roundrobin", "sticky", "cooperative-sticky"),
+    one("aiokafka", "range", "roundrobin", "sticky") + [Case(ALL_FIVE, "range"), Case(ALL_FIVE, "roundrobin")],
+    [Case(("java", "confluent", "franz"), "cooperative-sticky")],
+]
+CONSUMER_CI = [[Case(("java",), "uniform", "consumer"), Case(("java",), "range", "consumer"), Case(("confluent",), "uniform", "consumer"),
+                Case(("java",), "range", "both")]]
+CONSUMER_FULL = [
+    [Case((client,), assignor, "consumer") for client in CONSUMER_CLIENTS for assignor in ("uniform", "range")],
+    [Case(tuple(CONSUMER_CLIENTS), "uniform", "consumer"), Case(("java",), "range", "both"), Case(("confluent",), "range", "both")],
+]
+
+
+def waves(size, consumer_protocol):
+    """Lists of the cases that live at once; `consumer_protocol` when the broker has that of KIP-848."""
+    if size == "ci":
+        return CI + (CONSUMER_CI if consumer_protocol else [])
+    return FULL + (CONSUMER_FULL if consumer_protocol else [])

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Groups of stock clients under load: members join, leave, are killed, fall asleep and come back, and the broker is killed too, in every
+# protocol and with every assignor that the clients offer. tests/clients/groups/history.py judges each group's whole history, after it has shown
+# on histories made by hand that it refuses bad ones.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+case ${1:-} in
+  --ci | --full) ;;
+  *) echo "usage: tests/suites/groups.sh --ci|--full [OPTION of tests/clients/groups/run…]" >&2; exit 2 ;;
+esac
+. tests/lib/hayate.sh
+tests/lib/install java confluent franz kafkajs aiokafka
+tests/clients/groups/history.py --prove
+hayate_build
+work=$(mktemp -d)
+trap 'hayate_kill "$work" 2>/dev/null || true; rm -rf "$work"' EXIT
+
+bootstrap=$(hayate_start "$work")
+cat >"$work/restart" <<END
+set -euo pipefail
+. $PWD/tests/lib/hayate.sh
+hayate_kill $work
+hayate_start $work >/dev/null
+END
+tests/clients/groups/run "$bootstrap" "$@" --restart "bash $work/restart"
