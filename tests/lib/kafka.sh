@@ -55,6 +55,8 @@ tool_class() {
     verifiable-producer) echo $tools.VerifiableProducer ;;
     verifiable-consumer) echo $tools.VerifiableConsumer ;;
     broker-api-versions) echo $tools.BrokerApiVersionsCommand ;;
+    console-share-consumer) echo $tools.consumer.ConsoleShareConsumer ;;
+    share-groups) echo $tools.consumer.group.ShareGroupCommand ;;
     consumer-groups) echo $tools.consumer.group.ConsumerGroupCommand ;;
     transactions) echo $tools.TransactionsCommand ;;
     dump-log) echo kafka.tools.DumpLogSegments ;;

@@ -9,7 +9,7 @@ KEYS = ["ApiKey", "ResourceType", "ResourceName", "Name", "TopicName", "Topic", 
         "PartitionId", "BrokerId", "NodeId", "ReplicaId", "LogDir", "Feature", "GroupId", "MemberId", "TransactionalId", "Key", "ProducerId"]
 ORDERED = {"Synonyms", "Records", "RecordErrors"}
 # Lists of plain values whose order means nothing.
-SETS = {"Partitions", "UnknownStateFilters"}
+SETS = {"Partitions", "UnknownStateFilters", "SubscribedTopicNames"}
 ABSENT = "<absent>"
 
 

@@ -208,6 +208,8 @@ class Peer:
         if self.cluster_id:
             text = text.replace(self.cluster_id, "<cluster>")
         text = MEMBER_ID.sub(self.member, text)
+        for name, saved in self.saved.items():
+            text = text.replace(saved, f"<member {name}>") if isinstance(saved, str) and saved else text
         text = NOW.sub(lambda time_: "<now>" if not 0 < int(time_[0]) < TIME_OWN_MS else time_[0], text)
         text = re.sub(r"x{20,}", lambda run: f"x*{len(run[0])}", text)
         text = re.sub(r"/\S*/data\b", "<folder>", text)

@@ -15,7 +15,9 @@ hayate_build
 work=$(mktemp -d)
 trap 'hayate_kill "$work" 2>/dev/null || true; rm -rf "$work"' EXIT
 
-bootstrap=$(hayate_start "$work")
+# What members by the classic protocol ask for themselves: sessions of six seconds, a heartbeat a second.
+bootstrap=$(hayate_start "$work" group.consumer.session.timeout.ms=6000 group.consumer.min.session.timeout.ms=6000 \
+  group.consumer.heartbeat.interval.ms=1000 group.consumer.min.heartbeat.interval.ms=1000)
 cat >"$work/restart" <<END
 set -euo pipefail
 . $PWD/tests/lib/hayate.sh

@@ -22,6 +22,8 @@ mod loggers;
 mod replicas;
 #[path = "broker_sim/requests.rs"]
 mod requests;
+#[path = "broker_sim/shares.rs"]
+mod shares;
 #[path = "broker_sim/slow.rs"]
 mod slow;
 #[path = "broker_sim/snapshots.rs"]

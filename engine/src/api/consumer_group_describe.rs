@@ -2,7 +2,7 @@
 
 use super::RequestContext;
 use super::consumer_group_heartbeat::has_consumer_groups;
-use super::coordinators::ask_group;
+use super::coordinators::ask_named_group;
 use super::describe_groups::GROUP_OPERATIONS;
 use crate::coordinator::group::{GroupAnswer, GroupRequest};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub(super) async fn serve(context: RequestContext, body: Bytes) -> Result<Answer
     let mut asked = Vec::new();
     for group in wanted {
         let describe = GroupRequest::ConsumerDescribe { groups: vec![group.0.to_string()] };
-        let question = if has_any { Some(ask_group(&context, group, describe).await) } else { None };
+        let question = if has_any { Some(ask_named_group(&context, group, describe).await) } else { None };
         asked.push((group.clone(), question));
     }
     let mut groups = Vec::with_capacity(asked.len());

@@ -35,6 +35,7 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
     let client_id = context.client_id.as_ref().map(|id| id.to_string()).unwrap_or_default();
     let client = ClientInfo { client_id, client_host: format!("/{}", context.connection.peer().ip()) };
     let (version, fresh_id) = (context.version(), Uuid::from_bytes(context.shard.rt.uuid()));
+    let request = Box::new(request);
     let heartbeat = GroupRequest::ConsumerHeartbeat { request, version, client, fresh_id };
     let asked = ask_group(&context, &group, heartbeat).await;
     Ok(later(async move {

@@ -333,18 +333,15 @@ fn describe_client_metrics(configs: Option<&ConfigMap>) -> Vec<Described<'_>> {
 fn describe_group<'a>(configs: Option<&'a ConfigMap>, options: &BrokerOptions) -> Vec<Described<'a>> {
     let describe = |setting: &'static GroupSetting| {
         let own = configs.and_then(|configs| configs.get(setting.name));
-        let own = own.map(|value| Synonym {
-            name: setting.name,
-            value: Cow::Borrowed(value),
-            source: Source::Group,
-        });
-        let synonyms: Vec<_> = own.into_iter().collect();
-        let value = synonyms.first().map(|own| own.value.trim().to_owned());
+        let (value, source) = match own {
+            Some(own) => (own.trim().to_owned(), Source::Group),
+            None => ((setting.default)(&options.groups), Source::Default),
+        };
         Described {
             name: setting.name,
-            value: Some(value.unwrap_or_else(|| (setting.default)(&options.groups))),
-            source: source_of(&synonyms),
-            synonyms,
+            value: Some(value.clone()),
+            source,
+            synonyms: vec![Synonym { name: setting.name, value: value.into(), source }],
             is_read_only: false,
             is_sensitive: false,
             kind: Some(setting.kind),

@@ -95,7 +95,7 @@ pub enum GroupRequest {
     /// To be a member of a consumer group, and to be taken for alive; or to leave it.
     ConsumerHeartbeat {
         /// As it came.
-        request: ConsumerGroupHeartbeatRequest,
+        request: Box<ConsumerGroupHeartbeatRequest>,
         /// Its version.
         version: i16,
         /// Whose it is.
@@ -285,10 +285,10 @@ impl Groups {
         moment: &'a Moment,
         effects: &'a mut EffectsOf<Groups>,
     ) -> Option<(&'a mut ClassicGroup, Step<'a>)> {
-        let Groups { config, groups, timers, rebalances, pending, .. } = self;
+        let Groups { config, groups, timers, rebalances, topics, pending, .. } = self;
         match groups.get_mut(id)? {
             Group::Classic(group) => {
-                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+                Some((group, Step { moment, config, timers, rebalances, topics, pending, effects }))
             }
             Group::Consumer(_) | Group::Share(_) => None,
         }
@@ -301,10 +301,10 @@ impl Groups {
         moment: &'a Moment,
         effects: &'a mut EffectsOf<Groups>,
     ) -> Option<(&'a mut ShareGroup, Step<'a>)> {
-        let Groups { config, groups, timers, rebalances, pending, .. } = self;
+        let Groups { config, groups, timers, rebalances, topics, pending, .. } = self;
         match groups.get_mut(id)? {
             Group::Share(group) => {
-                Some((group, Step { moment, config, timers, rebalances, pending, effects }))
+                Some((group, Step { moment, config, timers, rebalances, topics, pending, effects }))
             }
             Group::Classic(_) | Group::Consumer(_) => None,
         }
@@ -355,6 +355,7 @@ impl Groups {
     }
 
     fn ring(&mut self, moment: &Moment, id: &str, alarm: Alarm, effects: &mut EffectsOf<Groups>) {
+        self.topics.follow(&moment.image);
         if let (Some((group, mut step)), Alarm::Session(member)) = (self.share(id, moment, effects), &alarm) {
             return group.session_due(member, &mut step);
         }

@@ -83,7 +83,7 @@ mod tests {
         assert!(SUPPORTED.iter().all(|feature| feature.level_max >= feature.level_min.max(1)));
         assert!(SUPPORTED.iter().all(|feature| !is_of_kafka(feature.name)));
         assert_eq!(supported_levels(METADATA_VERSION), METADATA_VERSIONS);
-        assert_eq!((supported_levels(GROUP_VERSION), supported_levels("share.version")), ((0, 1), (0, 0)));
+        assert_eq!((supported_levels(GROUP_VERSION), supported_levels("streams.version")), ((0, 1), (0, 0)));
         assert!(is_known(GROUP_VERSION) && is_known(METADATA_VERSION) && !is_known("no.such"));
     }
 

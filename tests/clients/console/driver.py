@@ -13,7 +13,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from tool import CHECKS, Tools, check  # noqa: E402
-import topics, configs, client_metrics, telemetry, offsets, records, cluster, admin  # noqa: E401, E402, F401: their checks, in this order
+import topics, configs, client_metrics, telemetry, offsets, records, groups, transactions, cluster, admin  # noqa: E401, E402, F401: their checks, in this order
 
 
 @check("topics --delete")

@@ -18,6 +18,7 @@ import threading
 import time
 import urllib.request
 
+DRIVER = pathlib.Path(__file__).resolve().parents[1] / "driver"
 KAFKA_SH = str(pathlib.Path(__file__).resolve().parents[2] / "lib" / "kafka.sh")
 ANSWER_SECONDS_MAX = 120
 # Tools whose commands take the address, where others take it before their command.
@@ -94,6 +95,49 @@ class Tools:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def driver(self, command):
+        """The Java driver with this command under way: a function that waits for a line that matches and gives its group, or itself,
+        and one that tells the driver a line. In the end it is told to end, and has ended."""
+        process = subprocess.Popen([str(DRIVER), "java", self.bootstrap], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lines = queue.Queue()
+        threading.Thread(target=lambda: [lines.put(line.strip()) for line in process.stdout], daemon=True).start()
+
+        def tell(line):
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+
+        def await_line(pattern):
+            while True:
+                line = lines.get(timeout=ANSWER_SECONDS_MAX)
+                found = re.search(pattern, line)
+                if found:
+                    return found[found.re.groups and 1]
+                if line.startswith("error"):
+                    raise AssertionError(line)
+
+        try:
+            tell(command)
+            yield await_line, tell
+            tell("stop")
+            process.stdin.close()
+            process.wait(ANSWER_SECONDS_MAX)
+        finally:
+            process.kill()
+            process.wait()
+
+    @staticmethod
+    def until(passes):
+        """Tries again what fails, for a while: a broker may be about to do what it has answered."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return passes()
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
     def series(self):
         """What the broker's page of metrics shows: values by name and labels."""
         with urllib.request.urlopen(self.metrics, timeout=ANSWER_SECONDS_MAX) as page:
@@ -112,6 +156,12 @@ class Tools:
         """The path of a file with that content as JSON."""
         path = pathlib.Path(self.folder.name, name)
         path.write_text(json.dumps(content))
+        return str(path)
+
+    def text(self, name, content):
+        """The path of a file with that text."""
+        path = pathlib.Path(self.folder.name, name)
+        path.write_text(content)
         return str(path)
 
     def properties(self, name, settings):

@@ -39,6 +39,7 @@ public class Driver {
             case "load" -> new Load(new Spec(rest)).run();
             case "check" -> check(new Spec(rest));
             case "member" -> new Member(words(rest)).run();
+            case "transaction" -> transaction(words(rest));
             default -> "error unknown command " + command;
         };
     }
@@ -97,6 +98,20 @@ public class Driver {
             "max.block.ms", forever, "delivery.timeout.ms", forever, "request.timeout.ms", 10000, "reconnect.backoff.max.ms", 200,
             "max.in.flight.requests.per.connection", (int) inFlight),
             new ByteArraySerializer(), new ByteArraySerializer());
+    }
+
+    /** Says `open <offset>` in the midst of a transaction of one record, and goes on as the next line says: `commit` or `abort`. */
+    static String transaction(Map<String, String> words) throws Exception {
+        Map<String, Object> config = Map.of("bootstrap.servers", bootstrap, "transactional.id", words.get("id"), "max.block.ms", 20_000);
+        try (var producer = new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer())) {
+            producer.initTransactions();
+            producer.beginTransaction();
+            var at = producer.send(new ProducerRecord<>(words.get("topic"), 0, null, new byte[] {'x'})).get();
+            System.out.println("open " + at.offset());
+            if (in.readLine().equals("commit")) producer.commitTransaction();
+            else producer.abortTransaction();
+        }
+        return "ok";
     }
 
     static String read(Spec spec) throws Exception {

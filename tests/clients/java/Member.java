@@ -19,6 +19,8 @@ final class Member implements ConsumerRebalanceListener {
     private final KafkaConsumer<byte[], byte[]> consumer;
     /** Where to go on after what was consumed and is not committed. */
     private final Map<TopicPartition, OffsetAndMetadata> due = new HashMap<>();
+    /** What the callbacks say is assigned. */
+    private final Set<TopicPartition> mine = new HashSet<>();
     private volatile boolean told;
 
     Member(Map<String, String> words) {
@@ -68,15 +70,17 @@ final class Member implements ConsumerRebalanceListener {
     }
 
     private void consumed(ConsumerRecords<byte[], byte[]> records) {
-        if (records.isEmpty()) return;
-        List<String> ranges = new ArrayList<>();
+        List<String> ranges = new ArrayList<>(), stray = new ArrayList<>();
         for (TopicPartition at : records.partitions()) {
             var of = records.records(at);
             long first = of.get(0).offset(), last = of.get(of.size() - 1).offset();
-            ranges.add(at.partition() + ":" + first + "-" + last);
-            due.put(at, new OffsetAndMetadata(last + 1));
+            // By the consumer protocol a poll that tells of lost partitions may still bring what was fetched of them.
+            boolean owned = mine.contains(at);
+            (owned ? ranges : stray).add(at.partition() + ":" + first + "-" + last);
+            if (owned) due.put(at, new OffsetAndMetadata(last + 1));
         }
-        say("consumed", String.join(",", ranges));
+        if (!stray.isEmpty()) say("stray", String.join(",", stray));
+        if (!ranges.isEmpty()) say("consumed", String.join(",", ranges));
     }
 
     /** Commits where to go on in these partitions; what is refused stays due. */
@@ -101,6 +105,7 @@ final class Member implements ConsumerRebalanceListener {
 
     @Override
     public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+        mine.addAll(partitions);
         say("assigned", numbers(partitions), "generation=" + consumer.groupMetadata().generationId());
     }
 
@@ -108,12 +113,14 @@ final class Member implements ConsumerRebalanceListener {
     public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
         commit(partitions);
         due.keySet().removeAll(partitions);
+        mine.removeAll(partitions);
         say("revoked", numbers(partitions));
     }
 
     @Override
     public void onPartitionsLost(Collection<TopicPartition> partitions) {
         due.keySet().removeAll(partitions);
+        mine.removeAll(partitions);
         say("lost", numbers(partitions));
     }
 

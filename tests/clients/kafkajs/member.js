@@ -48,6 +48,7 @@ async function member(kafka, rest, lines) {
   let owned = new Set();
   let due = new Map();
   let told = false;
+  let acknowledged = false;
   const gone = (how) => {
     if (owned.size) say(how, numbers(owned));
     owned = new Set();
@@ -57,12 +58,15 @@ async function member(kafka, rest, lines) {
     if (!offsets.size) return;
     const said = [...offsets].map(([partition, offset]) => `${partition}:${offset}`).join(",");
     say("commit", said);
+    acknowledged = false;
     try {
       await consumer.commitOffsets([...offsets].map(([partition, offset]) => ({ topic: words.topic, partition, offset: String(offset) })));
     } catch (e) {
       say("uncommitted", e);
       return;
     }
+    // After a crash, until it runs again, kafkajs returns without having asked anybody.
+    if (!acknowledged) return say("uncommitted", "the consumer does not run");
     say("committed", said);
     for (const [partition, offset] of offsets) if (due.get(partition) === offset) due.delete(partition);
   };
@@ -72,6 +76,7 @@ async function member(kafka, rest, lines) {
     owned = new Set(payload.memberAssignment[words.topic] ?? []);
     say("assigned", numbers(owned));
   });
+  consumer.on(consumer.events.COMMIT_OFFSETS, () => { acknowledged = true; });
   consumer.on(consumer.events.CRASH, ({ payload }) => say(payload.restart ? "trouble" : "failed", payload.error));
   await consumer.connect();
   await consumer.subscribe({ topic: words.topic, fromBeginning: true });

@@ -463,24 +463,5 @@ def administered():
     ]
 
 
-def stuck():
-    """Where Kafka fails in itself while it ends a rebalance, and never answers."""
-    same, unread = Group("same"), Group("unread")
-    twice = same.join("twice the same", "a", ProtocolType="connect", Protocols=protocols("one", "one"))
-    none = unread.join("a subscription that is none", "b", Protocols=protocols("range", metadata=b"no subscription"))
-    return [
-        same.first("a asks for an id", "a", ProtocolType="connect"),
-        unread.first("b asks for an id", "b"),
-        asked(twice),
-        asked(none),
-        unanswered(twice, 0.8),
-        dropped(twice),
-        unanswered(none),
-        dropped(none),
-        same.leave("a leaves", "a"),
-        unread.leave("b leaves", "b"),
-    ]
-
-
-HISTORIES = [called_anew, changes, repeated, late, full, static, protocols_told, refused, administered, stuck]
+HISTORIES = [called_anew, changes, repeated, late, full, static, protocols_told, refused, administered]
 STEPS = [*COORDINATORS, *(step for version in range(10) for step in in_version(version)), *(step for history in HISTORIES for step in history())]

@@ -155,9 +155,13 @@ fn check_value(name: &str, value: &str, rule: &Rule, config: &GroupConfig) -> Re
 }
 
 fn int(name: &str, value: &str) -> Result<i32, ApiError> {
-    value.trim().parse().map_err(|_| {
-        invalid(format!("Invalid value {value} for configuration {name}: Not a number of type INT"))
-    })
+    let because =
+        |why: &str| invalid(format!("Invalid value {} for configuration {name}: {why}", value.trim()));
+    match value.trim().parse() {
+        Ok(number) if number >= 1 => Ok(number),
+        Ok(_) => Err(because("Value must be at least 1")),
+        Err(_) => Err(because("Not a number of type INT")),
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +186,7 @@ mod tests {
             (CONSUMER_SESSION, "60001", "less than or equal to group.consumer.max.session.timeout.ms"),
             (CONSUMER_HEARTBEAT, "1", "greater than or equal to group.consumer.min.heartbeat.interval.ms"),
             (CONSUMER_HEARTBEAT, "15001", "less than or equal to group.consumer.max.heartbeat.interval.ms"),
+            (CONSUMER_HEARTBEAT, "0", "Value must be at least 1"),
             (CONSUMER_HEARTBEAT, "soon", "Not a number of type INT"),
             (share::LOCK, "14999", "greater than or equal to group.share.min.record.lock.duration.ms"),
             (share::SESSION, "60001", "less than or equal to group.share.max.session.timeout.ms"),

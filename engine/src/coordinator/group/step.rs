@@ -1,7 +1,7 @@
 //! What a step of a group has at hand: the moment, the settings, the alarms, and where answers and records go.
 
 use super::classic::ClassicGroup;
-use super::modern::ConsumerGroupConfig;
+use super::modern::{ConsumerGroupConfig, TopicWatch};
 use super::share::Pending;
 use super::timers::{Alarm, Handle, Timers};
 use super::{GroupAnswer, Groups};
@@ -95,6 +95,7 @@ pub(super) struct Step<'a> {
     pub(super) config: &'a GroupConfig,
     pub(super) timers: &'a mut Timers,
     pub(super) rebalances: &'a mut Rebalances,
+    pub(super) topics: &'a TopicWatch,
     pub(super) pending: &'a mut BTreeMap<i64, (Rc<str>, Pending)>,
     pub(super) effects: &'a mut EffectsOf<Groups>,
 }

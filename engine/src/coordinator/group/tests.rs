@@ -5,6 +5,7 @@ mod consumer_random;
 mod migration;
 mod random;
 mod script;
+mod share;
 
 use super::*;
 use crate::coordinator::Effects;
@@ -26,6 +27,7 @@ struct World {
     image: Arc<MetadataImage>,
     log: Vec<GroupRecord>,
     answers: BTreeMap<Token, GroupAnswer>,
+    orders: Vec<GroupOrder>,
     tokens: u64,
 }
 
@@ -37,6 +39,7 @@ impl World {
             image: Arc::new(MetadataImage::empty("c")),
             log: Vec::new(),
             answers: BTreeMap::new(),
+            orders: Vec::new(),
             tokens: 0,
         };
         world.step(|groups, moment, effects| groups.loaded(moment, effects));
@@ -56,6 +59,7 @@ impl World {
         let (moment, mut effects) = (self.moment(), Effects::default());
         take(&mut self.groups, &moment, &mut effects);
         self.log.extend(effects.writes.into_iter().flat_map(|write| write.records));
+        self.orders.extend(effects.orders);
         for (token, answer) in effects.answers {
             let before = self.answers.insert(token, answer);
             assert!(before.is_none(), "a request is answered once");

@@ -1,5 +1,6 @@
 //! What is in a Kafka node's metadata, counted: what is taken over, and what is kept without anybody acting on it.
 
+use crate::coordinator::group::configs::GROUP_SETTINGS;
 use crate::metadata::image::{ConfigKind, ConfigResource, MetadataImage, OpaqueSection};
 
 /// The topic that Kafka's share coordinators keep their state in.
@@ -45,7 +46,7 @@ impl Survey {
                 "records of SCRAM credentials: nobody is asked for any".to_owned(),
             ),
             (kept(OpaqueSection::Tokens), "records of delegation tokens".to_owned()),
-            (settings(ConfigKind::Group), "settings of groups".to_owned()),
+            (foreign_of_groups(image), "settings of share groups and streams groups".to_owned()),
             (settings(ConfigKind::ClientMetrics), "settings of client metrics".to_owned()),
             (tiered(image), "topics with tiered storage: only their local segments can be read".to_owned()),
             (
@@ -62,6 +63,13 @@ impl Survey {
             left,
         }
     }
+}
+
+/// Settings of kinds of groups that are not built.
+fn foreign_of_groups(image: &MetadataImage) -> usize {
+    let of_groups = image.configs().filter(|(resource, _)| resource.kind == ConfigKind::Group);
+    let is_known = |name: &String| GROUP_SETTINGS.iter().any(|setting| setting.name == name);
+    of_groups.flat_map(|(_, configs)| configs.keys()).filter(|name| !is_known(name)).count()
 }
 
 fn tiered(image: &MetadataImage) -> usize {

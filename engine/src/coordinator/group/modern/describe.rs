@@ -2,17 +2,14 @@
 
 use super::{ConsumerGroup, Member};
 use crate::coordinator::assignor::{Assignor, Partitions};
-use crate::coordinator::group::Groups;
 use crate::coordinator::group::step::text;
+use crate::coordinator::group::{Group, Groups};
 use crate::metadata::image::MetadataImage;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::consumer_group_describe_response::{
     Assignment, DescribedGroup, Member as DescribedMember, TopicPartitions,
 };
 use kafka_protocol::messages::{GroupId, TopicName};
-
-/// What a group is called that is not there.
-const DEAD: &str = "Dead";
 
 impl Groups {
     /// How a consumer group is.
@@ -21,9 +18,12 @@ impl Groups {
         id: &str,
         image: &MetadataImage,
     ) -> DescribedGroup {
-        match self.existing_consumer(id) {
-            Ok(group) => group.describe(image, self.config.consumer.assignors.first()),
-            Err(refusal) => not_found(id, &refusal.message),
+        match self.groups.get(id) {
+            Some(Group::Consumer(group)) => group.describe(image, self.config.consumer.assignors.first()),
+            Some(Group::Classic(_) | Group::Share(_)) => {
+                not_found(id, &format!("Group {id} is not a consumer group."))
+            }
+            None => not_found(id, &format!("Group {id} not found.")),
         }
     }
 }
@@ -32,7 +32,6 @@ impl Groups {
 fn not_found(id: &str, message: &str) -> DescribedGroup {
     DescribedGroup::default()
         .with_group_id(GroupId(text(id)))
-        .with_group_state(text(DEAD))
         .with_error_code(ResponseError::GroupIdNotFound.code())
         .with_error_message(Some(text(message)))
 }

@@ -60,7 +60,10 @@ pub(super) fn compile(expression: &str) -> Result<Regex, String> {
     // First as it is: within the brackets below, one that closes too many would pass.
     let whole = build(&translated).and_then(|_| build(&format!(r"\A(?:{translated}){end}", end = r"\z")));
     whole.map_err(|error| match error {
-        regex::Error::Syntax(report) => report.lines().last().unwrap_or_default().trim().to_owned(),
+        regex::Error::Syntax(report) => {
+            let last = report.lines().last().unwrap_or_default();
+            last.trim_start_matches("error:").trim().to_owned()
+        }
         error => error.to_string(),
     })
 }

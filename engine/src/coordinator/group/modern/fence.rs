@@ -99,6 +99,13 @@ impl Groups {
         }
         let Some(group) = self.consumer(id) else { return };
         let (written, bumps) = group.resolve(&self.scene(moment));
+        if records::check_sizes(&written, self.config.record_bytes_max).is_err() {
+            tracing::error!(
+                group = id,
+                "the topics that the expressions of a group match do not fit into a record"
+            );
+            return;
+        }
         self.write_all(written, effects);
         if !bumps {
             return;

@@ -12,6 +12,8 @@ use crate::coordinator::Moment;
 use crate::coordinator::assignor::Partitions;
 use crate::coordinator::group::{ClientInfo, GroupConfig};
 use crate::coordinator::records::GroupRecord;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ConsumerGroupHeartbeatRequest;
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
@@ -29,7 +31,7 @@ const OWN_MEMBER_IDS_SINCE: i16 = 1;
 /// A heartbeat with what comes along.
 #[derive(Debug)]
 pub(in crate::coordinator::group) struct Beat {
-    pub(in crate::coordinator::group) request: ConsumerGroupHeartbeatRequest,
+    pub(in crate::coordinator::group) request: Box<ConsumerGroupHeartbeatRequest>,
     pub(in crate::coordinator::group) version: i16,
     pub(in crate::coordinator::group) client: ClientInfo,
     /// Drawn for the id of a member that has none.
@@ -61,6 +63,17 @@ pub(in crate::coordinator::group) struct Planned {
     pub(super) tells_assignment: bool,
 }
 
+/// An id for a member that has none, as Kafka writes its own: 22 letters, the first of them no dash.
+pub(super) fn new_member_id(drawn: Uuid) -> String {
+    let mut bytes = drawn.into_bytes();
+    let text = URL_SAFE_NO_PAD.encode(bytes);
+    if !text.starts_with('-') {
+        return text;
+    }
+    bytes[0] ^= 0x80;
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
 fn invalid(message: &str) -> Refusal {
     Refusal::new(ResponseError::InvalidRequest, message)
 }
@@ -72,12 +85,14 @@ pub(super) fn validate(
     config: &ConsumerGroupConfig,
 ) -> Result<(), Refusal> {
     let epoch = request.member_epoch;
-    let is_empty = |text: Option<&str>| text == Some("");
+    // Spaces and control characters alone are no name.
+    let is_blank = |text: &str| text.chars().all(|sign| sign <= ' ');
+    let is_empty = |text: Option<&str>| text.is_some_and(is_blank);
     let needs_id = version >= OWN_MEMBER_IDS_SINCE || epoch > JOIN_EPOCH || epoch == LEAVE_EPOCH;
-    if needs_id && request.member_id.is_empty() {
+    if needs_id && is_blank(&request.member_id) {
         return Err(invalid("MemberId can't be empty."));
     }
-    if request.group_id.is_empty() {
+    if is_blank(&request.group_id) {
         return Err(invalid("GroupId can't be empty."));
     }
     if is_empty(request.instance_id.as_deref()) {
@@ -206,7 +221,7 @@ impl ConsumerGroup {
     ) -> Result<Planned, Refusal> {
         let request = &beat.request;
         self.check_room(&request.member_id, scene.config.consumer.size_max)?;
-        let fresh = beat.fresh_id.hyphenated().to_string();
+        let fresh = new_member_id(beat.fresh_id);
         let id = if request.member_id.is_empty() { &fresh } else { request.member_id.as_str() };
         let owned = request.topic_partitions.as_deref().map(owned);
         let joins = request.member_epoch == JOIN_EPOCH;
@@ -411,4 +426,16 @@ fn unreleased(id: &str, instance: &str, owner: &str) -> Refusal {
         "Static member {id} with instance id {instance} cannot join the group because the instance id is owned by {owner} member."
     );
     Refusal::new(ResponseError::UnreleasedInstanceId, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_members_look_as_kafkas() {
+        assert_eq!(new_member_id(Uuid::nil()), "AAAAAAAAAAAAAAAAAAAAAA");
+        let dash = Uuid::from_u128(0b1111_1011 << 120);
+        assert_eq!(new_member_id(dash), "ewAAAAAAAAAAAAAAAAAAAA");
+    }
 }

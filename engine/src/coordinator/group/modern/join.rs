@@ -5,8 +5,8 @@
 //! siblings of Apache Kafka 4.2's `GroupMetadataManager`.
 
 use super::expressions::Update;
-use super::heartbeat::{Caller, Change, Planned, check_instance, unknown_instance};
-use super::{CONSUMER, ConsumerGroup, Member, MemberState, Refusal, embedded};
+use super::heartbeat::{Caller, Change, Planned, check_instance, new_member_id, unknown_instance};
+use super::{CONSUMER, ConsumerGroup, Member, MemberState, Refusal, embedded, records};
 use crate::coordinator::group::join::{Join, KNOWN_MEMBER_ID_VERSION};
 use crate::coordinator::group::step::{self, Waiting, millis, text};
 use crate::coordinator::group::timers::Alarm;
@@ -47,7 +47,7 @@ impl Groups {
         let request = &join.request;
         let group = self.existing_consumer(&request.group_id)?;
         let unknown = request.member_id.is_empty();
-        let fresh = join.fresh_id.hyphenated().to_string();
+        let fresh = new_member_id(join.fresh_id);
         let id = if unknown { &fresh } else { request.member_id.as_str() };
         group.check_room(id, self.config.consumer.size_max)?;
         let mut names = request.protocols.iter().map(|protocol| protocol.name.as_str());
@@ -119,6 +119,7 @@ impl Groups {
         } else {
             change.plan(updated, bumps_for, &mut written)?
         };
+        records::check_sizes(&written, self.config.record_bytes_max)?;
         self.write_all(written, effects);
         Ok((planned, downgrades))
     }

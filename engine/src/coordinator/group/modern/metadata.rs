@@ -46,7 +46,11 @@ impl TopicWatch {
     }
 
     /// The hash of topics by these names.
-    pub(super) fn hash<'a>(&self, names: impl Iterator<Item = &'a str>, image: &MetadataImage) -> i64 {
+    pub(in crate::coordinator::group) fn hash<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        image: &MetadataImage,
+    ) -> i64 {
         let hashes: Vec<u8> = names
             .flat_map(|name| image.topic(name).map_or(0, |topic| self.topic_hash(topic, image)).to_le_bytes())
             .collect();
@@ -93,11 +97,14 @@ fn units(text: &str) -> i32 {
     i32::try_from(text.encode_utf16().count()).unwrap_or(i32::MAX)
 }
 
+/// What a member is subscribed to: names, and an expression.
+type Told = (Rc<BTreeSet<Box<str>>>, Box<str>);
+
 /// The ids of topics, for members that subscribe alike computed once.
 pub(super) struct TopicIds<'a> {
     group: &'a ConsumerGroup,
     image: &'a MetadataImage,
-    known: BTreeMap<(Rc<BTreeSet<Box<str>>>, Box<str>), Rc<BTreeSet<Uuid>>>,
+    known: BTreeMap<Told, Rc<BTreeSet<Uuid>>>,
 }
 
 impl<'a> TopicIds<'a> {

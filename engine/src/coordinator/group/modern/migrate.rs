@@ -149,12 +149,29 @@ fn to_classic(
     classic
 }
 
+/// The most bytes that a member takes in the one record of a classic group.
+fn classic_bytes(group: &ConsumerGroup, member: &Member) -> usize {
+    const FIXED_BYTES: usize = 64;
+    const TOPIC_BYTES: usize = 256;
+    let target = group.targets.get(&member.id);
+    let places = target.iter().flat_map(|target| target.values());
+    let assignment: usize = places.map(|numbers| TOPIC_BYTES + 4 * numbers.len()).sum();
+    let told = member.classic.iter().flat_map(|told| &told.supported_protocols);
+    let told = told.map(|protocol| protocol.name.len() + protocol.metadata.len()).max();
+    let names = member.id.len() + member.client_id.len() + member.client_host.len();
+    FIXED_BYTES + names + told.unwrap_or(0) + assignment
+}
+
 impl Groups {
     /// May the group become a classic one if these members go, and perhaps one comes?
     pub(super) fn may_downgrade(&self, group: &ConsumerGroup, gone: &BTreeSet<Rc<str>>, joins: bool) -> bool {
         let left = group.members.keys().filter(|id| !gone.contains(*id)).count() + usize::from(joins);
+        let stays = |member: &&Member| !gone.contains(&member.id);
+        let bytes: usize =
+            group.members.values().filter(stays).map(|member| classic_bytes(group, member)).sum();
         group.all_classic_but(gone)
             && left > 0
+            && bytes <= self.config.record_bytes_max
             && self.config.consumer.migration.downgrades()
             && left <= self.config.size_max
     }

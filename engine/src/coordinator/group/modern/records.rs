@@ -1,12 +1,76 @@
 //! The records of a consumer group, as they are written.
 
 use super::member::topic_partitions;
-use super::{ConsumerGroup, Member};
+use super::{ConsumerGroup, Member, Refusal};
 use crate::coordinator::assignor::Partitions;
 use crate::coordinator::records::{
     ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionKey, GroupRecord, MemberKey,
-    TargetAssignmentMemberValue, TargetAssignmentMetadataValue,
+    TargetAssignmentMemberValue, TargetAssignmentMetadataValue, TopicPartitions,
 };
+use kafka_protocol::ResponseError;
+
+/// What a record takes beside its names and lists, at most.
+const FIXED_BYTES: usize = 256;
+/// What each text or list of a record takes beside what is in it, at most.
+const LENGTH_BYTES: usize = 8;
+
+/// The most bytes that a record of these may take. Kinds that are always small count as nothing.
+pub(super) fn bytes_max(record: &GroupRecord) -> usize {
+    let places = |topics: &[TopicPartitions]| {
+        topics.iter().map(|topic| 16 + LENGTH_BYTES + 4 * topic.partitions.len()).sum::<usize>()
+    };
+    let texts = |names: &[String]| names.iter().map(|name| name.len() + LENGTH_BYTES).sum::<usize>();
+    let listed = match record {
+        GroupRecord::ConsumerGroupMemberMetadata(key, Some(told)) => {
+            let classic = told.classic_member_metadata.iter().flat_map(|told| &told.supported_protocols);
+            let protocols = classic.map(|told| told.name.len() + told.metadata.len() + 2 * LENGTH_BYTES);
+            let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+            key.member_id.len()
+                + text(&told.instance_id)
+                + text(&told.rack_id)
+                + text(&told.subscribed_topic_regex)
+                + texts(&told.subscribed_topic_names)
+                + protocols.sum::<usize>()
+        }
+        GroupRecord::ConsumerGroupTargetAssignmentMember(_, Some(value)) => places(&value.topic_partitions),
+        GroupRecord::ConsumerGroupCurrentMemberAssignment(_, Some(value)) => {
+            places(&value.assigned_partitions) + places(&value.partitions_pending_revocation)
+        }
+        GroupRecord::ConsumerGroupRegularExpression(key, Some(value)) => {
+            key.regular_expression.len() + texts(&value.topics)
+        }
+        GroupRecord::ConsumerGroupMemberMetadata(_, None)
+        | GroupRecord::ConsumerGroupTargetAssignmentMember(_, None)
+        | GroupRecord::ConsumerGroupCurrentMemberAssignment(_, None)
+        | GroupRecord::ConsumerGroupRegularExpression(_, None)
+        | GroupRecord::ConsumerGroupMetadata(..)
+        | GroupRecord::ConsumerGroupPartitionMetadata(..)
+        | GroupRecord::ConsumerGroupTargetAssignmentMetadata(..)
+        | GroupRecord::OffsetCommit(..)
+        | GroupRecord::GroupMetadata(..)
+        | GroupRecord::ShareGroupMemberMetadata(..)
+        | GroupRecord::ShareGroupMetadata(..)
+        | GroupRecord::ShareGroupTargetAssignmentMetadata(..)
+        | GroupRecord::ShareGroupTargetAssignmentMember(..)
+        | GroupRecord::ShareGroupCurrentMemberAssignment(..)
+        | GroupRecord::ShareGroupStatePartitionMetadata(..)
+        | GroupRecord::Unknown(..) => return 0,
+    };
+    // Ids and names of clients are strings of the wire: at most 32,767 bytes each.
+    listed + FIXED_BYTES + 3 * i16::MAX as usize
+}
+
+/// Would a partition take all of these? Each is a record of its own, which a batch must have room for.
+///
+/// # Errors
+/// `UNKNOWN_SERVER_ERROR`, as Kafka's clients hear of records that are too large.
+pub(super) fn check_sizes(written: &[GroupRecord], bytes: usize) -> Result<(), Refusal> {
+    if written.iter().all(|record| bytes_max(record) <= bytes) {
+        return Ok(());
+    }
+    let message = "The group's metadata do not fit into a record.";
+    Err(Refusal::new(ResponseError::UnknownServerError, message))
+}
 
 fn key(group: &str, member: &str) -> MemberKey {
     MemberKey { group: group.into(), member_id: member.into() }

@@ -82,7 +82,7 @@ impl Groups {
             Some(Group::Classic(_) | Group::Share(_)) => {
                 Err(not_found(format!("Group {id} is not a consumer group.")))
             }
-            None => Err(not_found(format!("Consumer group {id} not found."))),
+            None => Err(not_found(format!("Group {id} not found."))),
         }
     }
 
@@ -119,6 +119,7 @@ impl Groups {
             None => self.existing_consumer(id)?,
         };
         let planned = group.plan_heartbeat(&scene, beat, &mut written)?;
+        records::check_sizes(&written, self.config.record_bytes_max)?;
         if made.is_some() {
             self.call_off_classic(moment, id, effects);
         }
@@ -154,9 +155,8 @@ impl Groups {
                 let (written, group) = migrate::upgrade(group, &self.scene(moment))?;
                 Ok(Room::Made(written, Box::new(group)))
             }
-            Some(Group::Classic(_) | Group::Share(_)) | None => {
-                self.existing_consumer(id).map(|_| Room::There)
-            }
+            None => Err(not_found(format!("Consumer group {id} not found."))),
+            Some(Group::Classic(_) | Group::Share(_)) => self.existing_consumer(id).map(|_| Room::There),
         }
     }
 

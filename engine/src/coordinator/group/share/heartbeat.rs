@@ -35,6 +35,7 @@ impl Groups {
         client: &ClientInfo,
         effects: &mut EffectsOf<Groups>,
     ) {
+        self.topics.follow(&moment.image);
         let beaten = check(request).and_then(|()| self.share_beat(moment, request, client, effects));
         let response = beaten.unwrap_or_else(|(error, words)| {
             ShareGroupHeartbeatResponse::default()
@@ -187,16 +188,23 @@ impl ShareGroup {
             .collect()
     }
 
+    /// Differs when topics that members are subscribed to do.
+    fn topics_hash(&self, step: &Step<'_>) -> i64 {
+        let names: BTreeSet<&String> =
+            self.members.values().flat_map(|member| &member.told.subscribed_topic_names).collect();
+        step.topics.hash(names.into_iter().map(String::as_str), &step.moment.image)
+    }
+
     /// Begins the next epoch if members, topics or what has state has changed.
     fn bump_if_changed(&mut self, resubscribed: bool, step: &mut Step<'_>) {
         let subscribed = self.subscribed(&step.moment.image);
-        let hash = hash_of(&subscribed);
+        let hash = self.topics_hash(step);
         let is_assigned = |topic: &Uuid, partition: &i32| {
             self.target.values().any(|has| has.get(topic).is_some_and(|has| has.contains(partition)))
         };
         let waits = self.assignable(&subscribed);
-        let waits =
-            waits.iter().any(|(topic, numbers)| !numbers.iter().all(|number| is_assigned(topic, number)));
+        let waits = self.assignment_epoch >= self.epoch
+            && waits.iter().any(|(topic, numbers)| !numbers.iter().all(|number| is_assigned(topic, number)));
         if resubscribed || hash != self.metadata_hash || waits {
             self.bump(hash, step);
         }
@@ -273,7 +281,7 @@ impl ShareGroup {
         self.write(GroupRecord::ShareGroupCurrentMemberAssignment(self.key(id), None), step);
         self.write(GroupRecord::ShareGroupTargetAssignmentMember(self.key(id), None), step);
         self.write(GroupRecord::ShareGroupMemberMetadata(self.key(id), None), step);
-        let hash = hash_of(&self.subscribed(&step.moment.image));
+        let hash = self.topics_hash(step);
         self.bump(hash, step);
     }
 
@@ -314,19 +322,4 @@ fn assignment(assigned: &Partitions) -> Assignment {
         TopicPartitions::default().with_topic_id(topic.topic_id).with_partitions(topic.partitions)
     });
     Assignment::default().with_topic_partitions(topics.collect())
-}
-
-/// Differs when the topics or their partitions do: FNV-1a over them in their order. 0 for none.
-fn hash_of(topics: &BTreeMap<Uuid, (String, BTreeSet<i32>)>) -> i64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    if topics.is_empty() {
-        return 0;
-    }
-    let bytes = topics.iter().flat_map(|(id, (name, partitions))| {
-        let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX).to_be_bytes();
-        id.as_bytes().iter().copied().chain(name.bytes()).chain([0]).chain(count).collect::<Vec<u8>>()
-    });
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    hash.cast_signed()
 }

@@ -10,6 +10,7 @@ use crate::coordinator::group::{GroupAnswer, Groups};
 use crate::coordinator::records::GroupRecord;
 use crate::coordinator::share_state::NO_OFFSET;
 use crate::coordinator::{EffectsOf, Moment, Token};
+use crate::metadata::image::MetadataImage;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_share_group_offsets_response::{
     AlterShareGroupOffsetsResponsePartition, AlterShareGroupOffsetsResponseTopic,
@@ -20,7 +21,7 @@ use kafka_protocol::messages::{
     AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, DeleteShareGroupOffsetsRequest,
     DeleteShareGroupOffsetsResponse, GroupId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -124,7 +125,11 @@ impl ShareGroup {
                     .insert(*partition);
             }
         }
-        for (topic, _, _) in order.states.iter().filter(|(_, _, state)| *state == StateOf::Delete) {
+        let is_kept = |topic: &Uuid| {
+            order.states.iter().zip(outcomes).any(|(state, outcome)| state.0 == *topic && outcome.is_err())
+        };
+        let deleted = order.states.iter().filter(|(_, _, state)| *state == StateOf::Delete);
+        for (topic, _, _) in deleted.filter(|(topic, _, _)| !is_kept(topic)) {
             states.deleting.remove(topic);
         }
         states.initializing.retain(|_, (_, partitions)| !partitions.is_empty());
@@ -147,11 +152,14 @@ impl ShareGroup {
         }
     }
 
-    fn all_states(&self) -> Vec<(Uuid, i32, StateOf)> {
+    /// What there may be of states. Of topics whose deletion was begun before, that is all of their partitions.
+    fn all_states(&self, image: &MetadataImage) -> Vec<(Uuid, i32, StateOf)> {
         let topics = self.states.initialized.iter().chain(&self.states.initializing);
-        topics
-            .flat_map(|(topic, (_, partitions))| partitions.iter().map(|at| (*topic, *at, StateOf::Delete)))
-            .collect()
+        let known = topics.flat_map(|(topic, (_, partitions))| partitions.iter().map(|at| (*topic, *at)));
+        let begun = self.states.deleting.keys().filter_map(|topic| image.topic_by_id(topic));
+        let begun = begun.flat_map(|topic| topic.partitions.keys().map(|at| (topic.id, *at)));
+        let all: BTreeSet<(Uuid, i32)> = known.chain(begun).collect();
+        all.into_iter().map(|(topic, partition)| (topic, partition, StateOf::Delete)).collect()
     }
 
     /// The partitions that have state, by topic.
@@ -293,8 +301,8 @@ impl Groups {
                 return true;
             }
         };
-        let wanted = group.all_states();
-        let mut states = States::default();
+        let wanted = group.all_states(&moment.image);
+        let mut states = States { deleting: group.states.deleting.clone(), ..States::default() };
         for (topic, (name, _)) in group.states.initialized.iter().chain(&group.states.initializing) {
             states.deleting.insert(*topic, name.clone());
         }

@@ -71,6 +71,7 @@ impl World {
     pub(super) fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
         let client = ClientInfo { client_id: "c".to_owned(), client_host: "/127.0.0.1".to_owned() };
         let fresh_id = Uuid::from_u128(0xf00d);
+        let request = Box::new(request);
         let token = self.ask(GroupRequest::ConsumerHeartbeat { request, version: 1, client, fresh_id });
         match &self.answers[&token] {
             GroupAnswer::ConsumerHeartbeat(response) => response.clone(),
@@ -514,7 +515,9 @@ fn groups_are_listed_described_and_deleted_by_kind() {
     assert_eq!(world.groups.describe("g", 6).error_code, not_found);
     assert_eq!(world.groups.describe("g", 5).error_code, 0);
     assert_eq!(world.groups.describe_consumer("classic", &world.image).error_code, not_found);
-    assert_eq!(world.groups.describe_consumer("none", &world.image).error_code, not_found);
+    let none = world.groups.describe_consumer("none", &world.image);
+    assert_eq!(none.error_code, not_found);
+    assert_eq!(none.error_message.as_deref(), Some("Group none not found."));
     let described = world.described();
     assert_eq!((described.group_epoch, described.assignment_epoch, described.members.len()), (1, 1, 1));
     assert_eq!(described.members[0].assignment.topic_partitions[0].topic_name.as_str(), "t");
@@ -556,4 +559,16 @@ fn nobody_has_what_records_of_a_later_version_leave_open() {
     assert_eq!(told(&world.beat(joining("a", &["t"]))), (1, all(0..4)));
     let held: Partitions = [(topic_id("t"), (0..4).collect())].into();
     assert_eq!(*world.group().members["a"].assigned, held);
+}
+
+#[test]
+fn what_no_record_has_room_for_is_refused_and_changes_nothing() {
+    let mut world = World::new(GroupConfig { record_bytes_max: 200_000, ..GroupConfig::default() });
+    world.topic("t", 4);
+    world.beat(joining("a", &["t"]));
+    let (before, written) = (world.group().hard_state(), world.log.len());
+    let names: Vec<String> = (0..2_000).map(|number| format!("{number:0>60}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(refused(&world.beat(joining("b", &names))), ResponseError::UnknownServerError);
+    assert_eq!((world.group().hard_state(), world.log.len()), (before, written));
 }
