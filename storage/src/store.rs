@@ -220,7 +220,8 @@ impl Shared {
         DiskError::Io { op: "keep logs in", path: self.config.data_dir.clone(), errno: libc::EIO }
     }
 
-    fn set_no_space(&self, full: bool) {
+    /// Whether the disk is full, as somebody who writes has found out; appends are refused meanwhile.
+    pub(crate) fn set_no_space(&self, full: bool) {
         if self.no_space.replace(full) == full {
             return;
         }

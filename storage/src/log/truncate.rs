@@ -127,11 +127,16 @@ impl LogInner {
         self.shared.forget_reads(self.id);
         self.shared.guard.forget(self.id).await?;
         // A full disk is waited out: there is no way back behind the cut.
+        let mut waited = false;
         while let Err(error) = self.finish_cut(mark, &dropped).await {
             match error {
                 StorageError::NoSpace => self.shared.wait_for_space().await,
                 other => return Err(other),
             }
+            waited = true;
+        }
+        if waited {
+            self.shared.set_no_space(false);
         }
         Ok(())
     }

@@ -159,6 +159,7 @@ async fn next_file(shared: &Rc<Shared>) -> Result<(), StorageError> {
         if let Some((file, header)) = next {
             write_header(&file, &header).await?;
             shared.wal.borrow_mut().switch();
+            shared.set_no_space(false);
             shared.rt.reached("WAL file switched");
             shared.pressure.notify();
             return Ok(());
@@ -209,6 +210,10 @@ fn prepare_ahead(shared: &Rc<Shared>) {
             // A full disk is waited out here: with room left in the active file nobody else would try again. If somebody does, it is
             // theirs to go on: one file is made at a time.
             let is_theirs = preparing.making_file.get();
+            if !is_theirs && preparing.wal.borrow().has_free() {
+                // A checkpoint gave one back meanwhile, and appends have room: while they are refused, nobody would find that out.
+                preparing.set_no_space(false);
+            }
             if is_theirs || preparing.wal.borrow().has_free() || !preparing.is_usable() {
                 return;
             }
