@@ -24,16 +24,20 @@ class Member:
         self.topic = words["topic"]
         self.journal = Journal()
         self.consumer = Consumer(settings(bootstrap, words))
+        # By the consumer protocol librdkafka may hand over, of a partition that comes back, what an earlier query of its beginning
+        # brought, before it goes on at the committed offset: strays, which are below it.
+        self.floors = {}
+        self.knows_floors = words.get("protocol") == "consumer"
 
     def run(self):
         journal = self.journal
-        self.consumer.subscribe([self.topic], on_assign=lambda _, at: journal.assigned(plain(at)), on_revoke=self.revoked,
+        self.consumer.subscribe([self.topic], on_assign=self.assigned, on_revoke=self.revoked,
                                 on_lost=lambda _, at: journal.gone("lost", plain(at)))
         try:
             while not journal.told.is_set():
                 message = self.consumer.poll(0.1)
                 if message is not None and message.error() is None:
-                    journal.consumed(message.partition(), message.offset())
+                    self.consumed(message.partition(), message.offset())
                 elif message is not None and (message.error().fatal() or message.error().code() == KafkaError._FATAL):
                     raise KafkaException(message.error())
                 if journal.may_commit():
@@ -44,6 +48,17 @@ class Member:
             raise
         journal.say("closed")
         return "ok"
+
+    def consumed(self, partition, offset):
+        if offset < self.floors.get(partition, 0):
+            self.journal.say("stray", "%d:%d-%d" % (partition, offset, offset))
+        else:
+            self.journal.consumed(partition, offset)
+
+    def assigned(self, _, partitions):
+        self.journal.assigned(plain(partitions))
+        if self.knows_floors and partitions:
+            self.floors.update((at.partition, at.offset) for at in self.consumer.committed(partitions, timeout=10))
 
     def revoked(self, _, partitions):
         self.commit(plain(partitions))

@@ -79,9 +79,11 @@ class Judge:
             member.silent_since = None
 
     def take(self, event, member, partition):
-        if partition in self.owners and self.owners[partition][0] != event.who:
-            self.take_over(event, partition, self.owners[partition][0])
-        self.owners[partition] = (event.who, event.at)
+        owner, since = self.owners.get(partition, (event.who, 0))
+        if since <= event.at:  # while it is lived, words may come late: its next owner's may have come first
+            if owner != event.who:
+                self.take_over(event, partition, owner)
+            self.owners[partition] = (event.who, event.at)
         member.owned[partition] = None
         member.owned[partition, "floor"] = self.acked.get(partition, 0)
 
