@@ -68,7 +68,7 @@ expect '^sharing .*Empty' --list --state
 end=$((rounds * 2000 / 3))
 expect "^sharing *shared *0 *$((rounds * 2000 - 2 * end))\|^sharing *shared *0 *$end" --describe --group sharing
 expect '^sharing .*Empty *0' --describe --group sharing --state
-expect '^shared *0 *0$' --reset-offsets --group sharing --topic shared --to-earliest --execute
+expect '^sharing *shared *0 *0 *$' --reset-offsets --group sharing --topic shared --to-earliest --execute
 expect '^sharing *shared *1 *0 ' --describe --group sharing
 tool configs --bootstrap-server "$bootstrap" --alter --entity-type groups --entity-name early --add-config share.auto.offset.reset=earliest >"$work/configs.log"
 got=$(timeout 60 "$(command -v bash)" -c '. tests/lib/hayate.sh; tool console-share-consumer "$@"' - \
