@@ -136,12 +136,11 @@ async fn finalized(client: &mut Client) -> (i16, i64) {
         .with_client_software_name(StrBytes::from_static_str("test"))
         .with_client_software_version(StrBytes::from_static_str("1.0"));
     let response = client.ask(4, &request).await;
-    let supported = &response.supported_features[0];
-    assert_eq!(
-        (supported.name.as_str(), supported.min_version, supported.max_version),
-        (METADATA_VERSION, 7, 29)
-    );
-    let feature = &response.finalized_features[0];
+    let mut supported = response.supported_features.iter();
+    let supported = supported.find(|feature| feature.name.as_str() == METADATA_VERSION).expect("a level");
+    assert_eq!((supported.min_version, supported.max_version), (7, 29));
+    let mut finalized = response.finalized_features.iter();
+    let feature = finalized.find(|feature| feature.name.as_str() == METADATA_VERSION).expect("a level");
     assert_eq!(feature.min_version_level, feature.max_version_level);
     (feature.max_version_level, response.finalized_features_epoch)
 }

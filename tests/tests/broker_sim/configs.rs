@@ -307,7 +307,13 @@ fn what_a_broker_cannot_be_set_to_is_refused_in_kafkas_words() {
                 BAD_REQUEST,
                 "Invalid value 1 for interval.ms, interval must be between 100 and 3600000 (1 hour)",
             ),
-            ((32, "g"), set("consumer.session.timeout.ms", "1"), BAD_REQUEST, "Unknown resource type 32"),
+            (
+                (32, "g"),
+                set("consumer.session.timeout.ms", "1"),
+                BAD_CONFIG,
+                "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms",
+            ),
+            ((64, "g"), set("consumer.session.timeout.ms", "1"), BAD_REQUEST, "Unknown resource type 64"),
             ((77, "x"), vec![], BAD_REQUEST, "Unknown resource type 77"),
         ]
     });
