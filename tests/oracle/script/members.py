@@ -387,7 +387,6 @@ def refused():
         *(wrong.refused(f"a session of {session}", "b", id_="", version=version, SessionTimeoutMs=session)
           for session, version in ((99, 9), (0, 0), (-1, 3), (1_800_001, 9))),
         wrong.refused("no time to rebalance", "b", id_="", RebalanceTimeoutMs=-1),
-        wrong.describe("after an id was given out"),
         wrong.leave("nobody at all", "b", id_=""),
         wrong.of("LeaveGroup", "of an empty list", {"Members": []}, client="b"),
         wrong.of("LeaveGroup", "twice in one", {"Members": [{"MemberId": NOBODY}, {"MemberId": NOBODY}]}, client="b"),
