@@ -43,11 +43,14 @@ pub enum CopyPath {
     Produce,
     /// Records on their way to a consumer. None is the promise.
     Fetch,
+    /// Records on their way to a member of a share group: joined if a read came in pieces, then written into the answer.
+    ShareFetch,
 }
 
 impl CopyPath {
     /// All of them, in the order of their numbers.
-    pub const ALL: [CopyPath; 3] = [CopyPath::Receive, CopyPath::Produce, CopyPath::Fetch];
+    pub const ALL: [CopyPath; 4] =
+        [CopyPath::Receive, CopyPath::Produce, CopyPath::Fetch, CopyPath::ShareFetch];
 
     /// The label.
     pub const fn name(self) -> &'static str {
@@ -55,6 +58,7 @@ impl CopyPath {
             CopyPath::Receive => "receive",
             CopyPath::Produce => "produce",
             CopyPath::Fetch => "fetch",
+            CopyPath::ShareFetch => "share_fetch",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::share::{Said, check_enabled, release, route, session_name, settle};
 use super::{Later, RequestContext, done};
+use crate::metrics::CopyPath;
 use crate::placement::{PartitionKey, ShardId};
 use crate::purgatory::{WakeSlot, wake_slot};
 use crate::shard::calls::Outcomes;
@@ -221,6 +222,7 @@ async fn answer(
         return Ok(Answer::Close);
     }
     context.shard.metrics.fetched_bytes.add(bytes as u64);
+    context.shard.metrics.count_copy(CopyPath::ShareFetch, bytes);
     let image = context.shard.view().image.clone();
     let settings = context.shard.options.groups.shares.of_group(&image, &name.group);
     let mut topics: Vec<ShareFetchableTopicResponse> = Vec::new();

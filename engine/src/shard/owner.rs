@@ -89,6 +89,11 @@ impl Owner {
         })
     }
 
+    /// Counts payload bytes that were copied for a peer.
+    pub fn count_copy(&self, path: CopyPath, bytes: usize) {
+        self.metrics.count_copy(path, bytes);
+    }
+
     /// Which shard this is.
     pub fn shard(&self) -> ShardId {
         self.shard

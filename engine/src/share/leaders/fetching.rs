@@ -1,6 +1,7 @@
 //! Delivering: reading from where a share partition has something available, and giving it to the member that asks.
 
 use super::{Leaders, Led, share_key};
+use crate::metrics::CopyPath;
 use crate::partition::{FetchFrom, LookupTime};
 use crate::placement::PartitionKey;
 use crate::purgatory::{WakeSlot, Watch};
@@ -143,6 +144,10 @@ impl Leaders {
             };
             if read.records.is_empty() {
                 break;
+            }
+            if read.records.len() > 1 {
+                let bytes = read.records.iter().map(Bytes::len).sum();
+                self.owner.count_copy(CopyPath::ShareFetch, bytes);
             }
             let batches = Batches::of(read.records, &read.aborted);
             let acquired = self.acquire(led, from, &batches, wanted);

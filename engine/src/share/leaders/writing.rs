@@ -80,7 +80,7 @@ impl Leaders {
     pub(super) async fn ask(&self, key: &SharePartitionKey, ask: Ask) -> Result<ShareStateAnswer, ErrorCode> {
         let mut pause = PAUSE;
         let mut last = ErrorCode::CoordinatorNotAvailable;
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let Some(ways) = self.ways.borrow().upgrade() else { return Err(ErrorCode::NotCoordinator) };
             let request = ShareStateRequest { key: key.clone(), ask: ask.clone() };
             let answer = match ways.ask_share_state(request).await {
@@ -91,8 +91,10 @@ impl Leaders {
                 Ok(answer) => return Ok(answer),
                 Err(code) => last = code,
             }
-            self.rt.sleep(pause).await;
-            pause *= 2;
+            if attempt < ATTEMPTS {
+                self.rt.sleep(pause).await;
+                pause *= 2;
+            }
         }
         Err(last)
     }
