@@ -107,11 +107,15 @@ feed() {
 start_worker 1
 start_worker 2
 for worker in "$work"/worker-*; do await 90 "a worker answers" answers "$worker"; done
-ask POST /connectors "{\"name\": \"source\", \"config\": {\"connector.class\": \"org.apache.kafka.connect.file.FileStreamSourceConnector\",
-  \"tasks.max\": \"1\", \"file\": \"$work/in.txt\", \"topic\": \"lines\", \"exactly.once.support\": \"required\"}}" >/dev/null
-ask POST /connectors "{\"name\": \"sink\", \"config\": {\"connector.class\": \"org.apache.kafka.connect.file.FileStreamSinkConnector\",
+# Refused while the workers share their work out anew.
+make() {
+  ask PUT "/connectors/$1/config" "$2" >/dev/null
+}
+await 60 "the source is made" make source "{\"connector.class\": \"org.apache.kafka.connect.file.FileStreamSourceConnector\",
+  \"tasks.max\": \"1\", \"file\": \"$work/in.txt\", \"topic\": \"lines\", \"exactly.once.support\": \"required\"}"
+await 60 "the sink is made" make sink "{\"connector.class\": \"org.apache.kafka.connect.file.FileStreamSinkConnector\",
   \"tasks.max\": \"1\", \"file\": \"$work/out.txt\", \"topics\": \"lines\",
-  \"consumer.override.isolation.level\": \"read_committed\"}}" >/dev/null
+  \"consumer.override.isolation.level\": \"read_committed\"}"
 feed &
 feeder=$!
 await 60 "the source runs" runs source

@@ -3,7 +3,8 @@
 //! Pure. From the start on, below which everything has been dealt with, up to the end, behind the last offset that was ever acquired, runs
 //! of offsets are in one state each. What a member settles stands once it is written: until then it is the member's, and a write that
 //! fails gives it back to its lock. What is freed otherwise, by a lock that ends or a session, is available at once and written with the
-//! next write. One write is under way at a time. After `SharePartition` of Apache Kafka 4.2 (KIP-932).
+//! next write. One write is under way at a time. Where a group begins is written before anything is settled: Kafka's leader keeps it in
+//! memory until then, and a crash lets the group begin elsewhere. After `SharePartition` of Apache Kafka 4.2 (KIP-932).
 
 mod acknowledge;
 mod acquire;
@@ -100,6 +101,17 @@ struct Run {
     state: State,
 }
 
+/// Who knows where the group begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// Nobody else; it is to be written.
+    Chosen,
+    /// Nobody else, until the write that was begun is done. If that fails, the next one tells it.
+    Told,
+    /// The share coordinator.
+    Written,
+}
+
 /// How far a share group is in a partition, as its leader knows.
 #[derive(Debug)]
 pub struct SharePartition {
@@ -109,6 +121,7 @@ pub struct SharePartition {
     start: i64,
     /// Behind the last offset that was ever acquired.
     end: i64,
+    beginning: Beginning,
     /// From the start to the end without a hole.
     runs: BTreeMap<i64, Run>,
     /// Freed, and not written yet.
@@ -130,10 +143,8 @@ impl SharePartition {
         start: i64,
         batches: &[StateBatch],
     ) -> Result<SharePartition, ErrorCode> {
-        let (runs, unwritten) = (BTreeMap::new(), Vec::new());
-        let (end, under_way, writes) = (start, None, 0);
-        let mut partition =
-            SharePartition { limits, state_epoch, start, end, runs, unwritten, under_way, writes };
+        let mut partition = SharePartition::beginning(limits, state_epoch, start);
+        partition.beginning = Beginning::Written;
         for batch in batches {
             let outcome = Outcome::from_number(batch.delivery_state).ok_or(ErrorCode::CorruptMessage)?;
             if batch.first_offset < partition.end || batch.last_offset < batch.first_offset {
@@ -145,6 +156,13 @@ impl SharePartition {
         }
         partition.advance();
         Ok(partition)
+    }
+
+    /// Where a group begins that has not read the partition yet.
+    pub fn beginning(limits: ShareLimits, state_epoch: i32, start: i64) -> SharePartition {
+        let (runs, unwritten) = (BTreeMap::new(), Vec::new());
+        let (end, under_way, writes, beginning) = (start, None, 0, Beginning::Chosen);
+        SharePartition { limits, state_epoch, start, end, beginning, runs, unwritten, under_way, writes }
     }
 
     /// The setup of its state.
@@ -174,7 +192,8 @@ impl SharePartition {
     /// Whether nobody has anything of it and all is written: what is known here, the coordinator knows.
     pub fn is_idle(&self) -> bool {
         let is_settled = |run: &Run| matches!(run.state, State::Settled(_));
-        self.under_way.is_none() && self.unwritten.is_empty() && self.runs.values().all(is_settled)
+        let is_written = self.under_way.is_none() && self.unwritten.is_empty();
+        is_written && self.beginning == Beginning::Written && self.runs.values().all(is_settled)
     }
 
     /// Locks whose time is over: their records are free at once.

@@ -85,8 +85,10 @@ async function member(kafka, rest, lines) {
   await consumer.subscribe({ topic: words.topic, fromBeginning: true });
   await consumer.run({
     autoCommit: false,
+    eachBatchAutoResolve: false,
     eachBatch: async ({ batch, resolveOffset, isRunning, isStale }) => {
-      if (told || !isRunning() || isStale() || !batch.messages.length) return;
+      // kafkajs goes on with what it has fetched while it joins again.
+      if (told || !owned.has(batch.partition) || !isRunning() || isStale() || !batch.messages.length) return;
       const last = Number(batch.messages.at(-1).offset);
       say("consumed", `${batch.partition}:${batch.firstOffset()}-${last}`);
       resolveOffset(String(last));

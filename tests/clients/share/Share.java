@@ -16,6 +16,7 @@ import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.*;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.*;
 import org.apache.kafka.common.serialization.*;
 
@@ -57,18 +58,20 @@ public final class Share {
         }
     }
 
-    /** Waits until a group has its first assignment: what is produced from then on is delivered. */
-    private static void joined(String bootstrap, String group, String topic, int partitions) throws Exception {
-        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
-                var consumer = consumer(bootstrap, group, topic)) {
-            for (int tries = 0; tries < 200; tries++) {
-                consumer.poll(Duration.ofMillis(100));
-                if (assigned(admin, group) >= partitions) break;
-            }
-            // Where it begins is settled with the first fetch.
-            for (int polls = 0; polls < 10; polls++) consumer.poll(Duration.ofMillis(200));
+    /** A group that begins at the start of each partition, whenever its members come to it. */
+    private static void beginsAtStart(String bootstrap, String group) throws Exception {
+        var resource = new ConfigResource(ConfigResource.Type.GROUP, group);
+        var set = new AlterConfigOp(new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET);
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+            admin.incrementalAlterConfigs(Map.of(resource, List.of(set))).all().get();
         }
-        // Nothing was ever acquired: the place is written by the first that settles. Until then the group begins at the end.
+    }
+
+    /** Waits until the members of a group have that many partitions. */
+    private static void joined(String bootstrap, String group, int partitions) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+            for (int tries = 0; tries < 300 && assigned(admin, group) < partitions; tries++) Thread.sleep(100);
+        }
     }
 
     private static int assigned(Admin admin, String group) throws Exception {
@@ -124,6 +127,17 @@ public final class Share {
             });
             expect("released", List.of("0x1", "1x1", "1x2", "2x1", "3x1", "4x1", "4x2", "5x1", "6x1", "7x1", "7x2", "8x1"),
                 got.stream().sorted().toList());
+
+            // Where a group begins stands with its first fetch, though that member leaves with nothing.
+            String early = "leaving";
+            var leaving = consumer(bootstrap, early, topic);
+            for (int polls = 0; polls < 50; polls++) leaving.poll(Duration.ofMillis(200));
+            leaving.close();
+            for (String word : List.of("unseen", "unheard")) producer.send(new ProducerRecord<>(topic, word)).get();
+            var next = consumer(bootstrap, early, topic);
+            expect("after one that left", List.of("unseenx1", "unheardx1"), poll(next, 2, offset -> AcknowledgeType.ACCEPT));
+            next.close();
+            expect("for the other group", List.of("unseenx1", "unheardx1"), poll(first, 2, offset -> AcknowledgeType.ACCEPT));
 
             // A member that keeps a record too long loses it to another.
             producer.send(new ProducerRecord<>(topic, "kept")).get();
@@ -190,6 +204,7 @@ public final class Share {
     private static boolean run(String bootstrap, int records, int seconds) throws Exception {
         String topic = "shared", group = "sharing";
         create(bootstrap, topic, PARTITIONS);
+        beginsAtStart(bootstrap, group);
         AtomicBoolean ends = new AtomicBoolean();
         List<Thread> members = new ArrayList<>();
         for (int number = 0; number < 3; number++) {
@@ -198,7 +213,7 @@ public final class Share {
             member.start();
             members.add(member);
         }
-        joined(bootstrap, group, topic, PARTITIONS);
+        joined(bootstrap, group, PARTITIONS);
         System.out.println("joined");
         AtomicInteger lost = new AtomicInteger();
         try (Producer<String, String> producer =

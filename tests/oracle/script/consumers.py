@@ -233,7 +233,7 @@ def migration():
         group.shown("it is a consumer group of one"),
         group.beat("it leaves", "new", -1),
         group.first("one comes to the empty consumer group", "old", Protocols=of_cons),
-        group.describe("it is a classic group, and empty"),
+        group.describe("it is a classic group, and empty", until="Empty"),
         group.beat("without joining", "new", 1),
     ]
 

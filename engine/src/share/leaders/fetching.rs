@@ -98,7 +98,10 @@ impl Leaders {
             if led.state.borrow().is_none() {
                 let state = self.load(&led).await;
                 match state {
-                    Ok(state) => *led.state.borrow_mut() = Some(state),
+                    Ok(state) => {
+                        *led.state.borrow_mut() = Some(state);
+                        self.flush(&led);
+                    }
                     // Whoever asks later may find it.
                     Err(ErrorCode::CoordinatorNotAvailable) => return Ok(AcquiredPart::default()),
                     Err(code) => return Err(code),

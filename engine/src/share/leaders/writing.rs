@@ -112,7 +112,10 @@ impl Leaders {
                 return Err(ErrorCode::UnknownServerError);
             }
         };
-        let start = if start < 0 { self.begin_at(led).await? } else { start };
+        if start < 0 {
+            let start = self.begin_at(led).await?;
+            return Ok(SharePartition::beginning(self.config.limits, state_epoch, start));
+        }
         SharePartition::new(self.config.limits, state_epoch, start, &batches)
     }
 }

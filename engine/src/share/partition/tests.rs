@@ -248,6 +248,25 @@ struct Told {
 }
 
 #[test]
+fn where_a_group_begins_is_written_before_it_is_forgotten() {
+    let mut partition = SharePartition::beginning(ShareLimits::default(), 1, 7);
+    assert!(!partition.is_idle(), "nobody else knows it");
+    let failing = partition.begin_write().expect("its beginning is news");
+    assert_eq!((failing.start, failing.complete, failing.batches.len()), (7, 0, 0));
+    partition.written(failing.number, false, at(0));
+    assert!(!partition.is_idle() && partition.begin_write().is_none(), "it waits for the next write");
+
+    let found = [Found { first: 7, last: 9, is_delivered: true }];
+    let member: Rc<str> = "a".into();
+    assert_eq!(partition.acquire(&member, at(30), 7, &found, (10, 10)).len(), 1);
+    assert!(partition.release("a"), "and is given back");
+    let writing = partition.begin_write().expect("what was given back");
+    assert_eq!(writing.start, 7);
+    partition.written(writing.number, true, at(0));
+    assert!(partition.is_idle());
+}
+
+#[test]
 fn nothing_settled_comes_again_and_everything_else_does_whatever_crashes() {
     for seed in 0..200 {
         live(seed);

@@ -1,6 +1,6 @@
 //! Writing: what the share coordinator is told, and what stands when it has it.
 
-use super::{Outcome, Run, SharePartition, State, released};
+use super::{Beginning, Outcome, Run, SharePartition, State, released};
 use crate::coordinator::records::share_state::StateBatch;
 use hayate_rt::MonoTime;
 
@@ -27,7 +27,9 @@ impl SharePartition {
     pub fn begin_write(&mut self) -> Option<Writing> {
         let number = self.next_write();
         let is_settled = |run: &Run| matches!(run.state, State::Settling(_, _, write) if write == number);
-        let has_news = !self.unwritten.is_empty() || self.runs.values().any(is_settled);
+        let has_news = self.beginning == Beginning::Chosen
+            || !self.unwritten.is_empty()
+            || self.runs.values().any(is_settled);
         if self.under_way.is_some() || !has_news {
             return None;
         }
@@ -55,6 +57,9 @@ impl SharePartition {
         }
         self.under_way = Some(number);
         self.writes = number;
+        if self.beginning == Beginning::Chosen {
+            self.beginning = Beginning::Told;
+        }
         Some(Writing { number, start, complete, batches })
     }
 
@@ -65,6 +70,9 @@ impl SharePartition {
             return;
         }
         self.under_way = None;
+        if succeeded {
+            self.beginning = Beginning::Written;
+        }
         let mut freed = Vec::new();
         for (first, run) in &mut self.runs {
             let State::Settling(lock, outcome, write) = &run.state else { continue };
