@@ -9,6 +9,10 @@
 HAYATE_REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 . "$HAYATE_REPOSITORY/tests/lib/kafka.sh"
 
+# What ends a suite by `set -e` is named.
+set -E
+trap 'echo "$0: line $LINENO: exit $? of: $BASH_COMMAND" >&2' ERR
+
 hayate_binary() {
   echo "${HAYATE_BINARY:-${CARGO_TARGET_DIR:-$HAYATE_REPOSITORY/target}/release/hayate}"
 }
