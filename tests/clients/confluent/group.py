@@ -28,11 +28,14 @@ class Member:
         # brought, before it goes on at the committed offset: strays, which are below it.
         self.floors = {}
         self.knows_floors = words.get("protocol") == "consumer"
+        # Where partitions come and go while others stay, it may hand over the last record of one that stays a second time: a stray too.
+        self.last = {}
+        self.may_repeat = self.knows_floors or "cooperative" in words["assignor"]
 
     def run(self):
         journal = self.journal
         self.consumer.subscribe([self.topic], on_assign=self.assigned, on_revoke=self.revoked,
-                                on_lost=lambda _, at: journal.gone("lost", plain(at)))
+                                on_lost=lambda _, at: self.gone("lost", plain(at)))
         try:
             while not journal.told.is_set():
                 message = self.consumer.poll(0.1)
@@ -50,9 +53,10 @@ class Member:
         return "ok"
 
     def consumed(self, partition, offset):
-        if offset < self.floors.get(partition, 0):
+        if offset < self.floors.get(partition, 0) or (self.may_repeat and offset == self.last.get(partition)):
             self.journal.say("stray", "%d:%d-%d" % (partition, offset, offset))
         else:
+            self.last[partition] = offset
             self.journal.consumed(partition, offset)
 
     def assigned(self, _, partitions):
@@ -62,7 +66,12 @@ class Member:
 
     def revoked(self, _, partitions):
         self.commit(plain(partitions))
-        self.journal.gone("revoked", plain(partitions))
+        self.gone("revoked", plain(partitions))
+
+    def gone(self, how, partitions):
+        self.journal.gone(how, partitions)
+        for partition in partitions:
+            self.last.pop(partition, None)
 
     def commit(self, partitions=None):
         now = self.journal.committing(partitions)
