@@ -19,7 +19,8 @@ class Case:
 
     @property
     def name(self):
-        who = "+".join(self.clients) if len(self.clients) < len(ALL_FIVE) else "mixed"
+        # Parts of an instance's name: Kafka allows no other sign between them.
+        who = ".".join(self.clients) if len(self.clients) < len(ALL_FIVE) else "mixed"
         return "-".join([who, self.assignor] + ([self.protocol] if self.protocol != "classic" else []))
 
     def has_static(self, number):
