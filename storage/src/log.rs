@@ -369,13 +369,26 @@ impl Log {
         self.inner.store_epochs().await
     }
 
-    /// Waits until everything appended so far is durable.
+    /// Waits until everything appended so far is durable. It waits a full disk out.
     ///
     /// # Errors
     /// Those that took the log offline.
     pub async fn flush(&self) -> Result<(), StorageError> {
         loop {
             match self.ticket().await {
+                Err(StorageError::Cut) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The same, but no longer than the disk has space: for a stop.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSpace`] too. What was not durable was not acknowledged.
+    pub(crate) async fn flush_within_space(&self) -> Result<(), StorageError> {
+        loop {
+            match self.ticket().within_space().await {
                 Err(StorageError::Cut) => {}
                 other => return other,
             }

@@ -77,6 +77,11 @@ impl FlushTicket {
         FlushTicket { log, end, truncations: state.truncations, waiting: None, ends_when_full: true }
     }
 
+    /// The same ticket, whose wait a full disk ends.
+    pub(super) fn within_space(self) -> FlushTicket {
+        FlushTicket { ends_when_full: true, ..self }
+    }
+
     fn outcome(&self) -> Option<Result<(), StorageError>> {
         let (flushed, truncations) = {
             let state = self.log.state.borrow();

@@ -140,6 +140,30 @@ fn a_start_that_a_full_disk_kept_from_the_checkpoint_is_stored_by_the_next_call(
 }
 
 #[test]
+fn a_stop_on_a_full_disk_ends_and_keeps_what_was_acknowledged() {
+    run(|node| async move {
+        let (store, log) = node.open_log(None).await;
+        node.device.set_capacity(Some(0));
+        let batch = BatchBuilder::new().record(node.rt.wall_ms(), None, Some(&[7; VALUE_BYTES])).build();
+        let valid = validate(&batch, &ProduceRules::default(), node.rt.wall_ms()).unwrap();
+        let mut acknowledged = 0;
+        // Until the WAL's file is full: the next batch stays in memory.
+        while log.append(&batch, &valid, LeaderEpoch(1)).unwrap().durable.await.is_ok() {
+            acknowledged += 1;
+        }
+        let closing = node.rt.timeout(Duration::from_secs(60), store.close()).await;
+        assert!(matches!(closing, Ok(Err(StorageError::NoSpace))), "{closing:?}");
+        node.sim.crash(NODE);
+        node.device.kill();
+        node.device.set_capacity(None);
+        let node = Node { rt: Rt::sim(node.sim.node(NODE)), ..node };
+        let node = Node { disk: Disk::sim(&node.device, &node.rt), ..node };
+        let (_store, log) = node.open_log(None).await;
+        assert!(acknowledged > 100 && log.offsets().end >= Offset(acknowledged), "{acknowledged}");
+    });
+}
+
+#[test]
 fn segments_that_were_not_accounted_for_go_at_a_later_pass() {
     run(|node| async move {
         let (store, log) = node.open_log(None).await;

@@ -134,7 +134,7 @@ impl Store {
         // its error ends this.
         let logs: Vec<Log> = self.logs().into_iter().filter(|log| !log.inner.is_left_alone()).collect();
         for log in &logs {
-            log.flush().await?;
+            log.flush_within_space().await?;
         }
         for (done, log) in logs.iter().enumerate() {
             progress(done, logs.len());
@@ -166,6 +166,9 @@ impl LogInner {
             self.check()?;
             if !self.state.borrow().truncating {
                 return Ok(());
+            }
+            if self.shared.is_full() {
+                return Err(StorageError::NoSpace);
             }
             changed.await;
         }
