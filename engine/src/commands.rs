@@ -6,7 +6,6 @@
 
 mod cluster;
 mod configs;
-mod connection;
 mod consume;
 mod error;
 pub mod format;

@@ -1,7 +1,9 @@
 //! A client's protocol core without IO: requests become frames, frames become the answers of the requests they belong
 //! to, and a broker's versions are negotiated. A driver owns the socket and the buffer; simulated clients, tests and
 //! Connect drive the same core. Knows nothing of metadata, retries or groups. Answers come in the order of their requests
-//! on one connection, as Kafka guarantees.
+//! on one connection, as Kafka guarantees. `blocking` is a thin driver for threads that are no shard's.
+
+pub mod blocking;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,8 +16,12 @@ use crate::error::{ErrorCode, FrameError, WireError};
 use crate::frame::{LENGTH_BYTES, take_frame};
 use crate::wire::codec;
 use crate::wire::guard;
+use crate::wire::produce::{self, ProduceRequest};
 use crate::wire::reader::Reader;
 use crate::wire::table::{API_VERSIONS, Versions};
+
+/// API key of Produce.
+const PRODUCE: i16 = 0;
 
 /// What a client core lets a broker and its own driver do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +165,25 @@ impl ClientCore {
         let frame = encode_request(correlation_id, &self.client_id, api_version, request)?;
         self.next_correlation_id = correlation_id.checked_add(1).unwrap_or(0);
         Ok((correlation_id, frame))
+    }
+
+    /// Encodes a produce request as a frame in pieces, its records uncopied, and awaits its answer unless its acks are 0.
+    ///
+    /// # Errors
+    /// As [`ClientCore::request`].
+    pub fn produce(&mut self, api_version: i16, request: ProduceRequest) -> Result<Vec<Bytes>, ClientError> {
+        let is_answered = request.acks != 0;
+        if is_answered && self.pending.len() >= self.limits.in_flight_max {
+            return Err(ClientError::TooManyInFlight);
+        }
+        let correlation_id = self.next_correlation_id;
+        let frame = produce::encode_request(correlation_id, &self.client_id, api_version, request)?;
+        self.next_correlation_id = correlation_id.checked_add(1).unwrap_or(0);
+        if is_answered {
+            let (api_key, header_version) = (PRODUCE, i16::from(api_version >= 9));
+            self.pending.push_back(Pending { correlation_id, api_key, api_version, header_version });
+        }
+        Ok(frame)
     }
 
     /// Takes the next whole response off the front of what was received; `None` until all of it is there. The answer
@@ -338,17 +363,21 @@ pub fn encode_request<R: Request>(
 #[cfg(test)]
 mod tests {
     use bytes::{Bytes, BytesMut};
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
     use kafka_protocol::messages::{
         ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, MetadataResponse,
-        ProduceRequest,
+        ProduceRequest, TopicName,
     };
+    use kafka_protocol::protocol::StrBytes;
 
     use super::{BrokerVersions, ClientCore, ClientError, ClientLimits, Negotiation};
     use crate::error::{ErrorCode, WireError};
     use crate::frame::take_frame;
     use crate::wire::api_versions;
     use crate::wire::codec::{decode_request, encode_response, split_request};
+    use crate::wire::produce;
     use crate::wire::table::Supported;
+    use crate::wire::topic::TopicRef;
 
     fn core() -> ClientCore {
         ClientCore::new("me", ClientLimits::default())
@@ -377,6 +406,40 @@ mod tests {
             assert_eq!(frame.head.correlation_id, correlation_id);
             assert_eq!(frame.client_id.expect("named").to_text(), "me");
             decode_request(frame.head, frame.body).expect("decodable");
+        }
+    }
+
+    #[test]
+    fn a_produce_request_in_pieces_is_the_crates() {
+        let records = Bytes::from_static(b"a batch");
+        for version in produce::VERSION_MIN..=produce::VERSION_MAX {
+            let id = uuid::Uuid::from_u128(7);
+            let (named, theirs) = match version {
+                13.. => (TopicRef::Id(id), TopicProduceData::default().with_topic_id(id)),
+                _ => (
+                    TopicRef::Name(StrBytes::from_static_str("t")),
+                    TopicProduceData::default().with_name(TopicName(StrBytes::from_static_str("t"))),
+                ),
+            };
+            let partition = |index| produce::ProducePartition { index, records: Some(records.clone()) };
+            let topic = produce::ProduceTopic { topic: named, partitions: vec![partition(0), partition(3)] };
+            let ours = produce::ProduceRequest {
+                transactional_id: None,
+                acks: -1,
+                timeout_ms: 1500,
+                topics: vec![topic],
+            };
+            let data =
+                |index| PartitionProduceData::default().with_index(index).with_records(Some(records.clone()));
+            let theirs = ProduceRequest::default()
+                .with_acks(-1)
+                .with_timeout_ms(1500)
+                .with_topic_data(vec![theirs.with_partition_data(vec![data(0), data(3)])]);
+            let (mut by_us, mut by_crate) = (core(), core());
+            let pieces = by_us.produce(version, ours).expect("encodable");
+            let (_, whole) = by_crate.request(version, &theirs).expect("encodable");
+            assert_eq!(pieces.concat(), whole, "version {version}");
+            assert_eq!(by_us.in_flight(), 1);
         }
     }
 

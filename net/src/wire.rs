@@ -9,6 +9,7 @@ pub mod guard;
 pub mod offsets;
 pub mod produce;
 pub(crate) mod reader;
+pub(crate) mod rope;
 pub mod table;
 pub mod topic;
 pub(crate) mod writer;

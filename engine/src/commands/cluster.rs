@@ -2,8 +2,8 @@
 //! broker leads which partition.
 
 use super::CommandError;
-use super::connection::Connection;
 use super::settings::Settings;
+use hayate_net::client::blocking::Connection;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponse, MetadataResponseTopic};
 use kafka_protocol::messages::{MetadataRequest, TopicName};
@@ -42,10 +42,11 @@ impl Cluster {
 
     fn open_any(&self) -> Result<Connection, CommandError> {
         let mut last = CommandError::Impossible("no broker is known".to_owned());
+        let caller = self.settings.caller();
         for address in self.settings.bootstrap.iter().chain(self.nodes.values()) {
-            match Connection::open(address, &self.settings) {
+            match Connection::open(address, &caller) {
                 Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
+                Err(error) => last = error.into(),
             }
         }
         Err(last)
@@ -62,7 +63,7 @@ impl Cluster {
             }
             let unknown = || CommandError::Impossible(format!("the cluster has no broker {id}"));
             let address = self.nodes.get(&id).ok_or_else(unknown)?;
-            let connection = Connection::open(address, &self.settings)?;
+            let connection = Connection::open(address, &self.settings.caller())?;
             self.connections.insert(Some(id), connection);
         }
         Ok(self.connections.get_mut(&Some(id)).expect("inserted above"))
@@ -74,7 +75,7 @@ impl Cluster {
     /// Of the connection; it is then given up.
     pub(super) fn ask_any<R: Request>(&mut self, request: &R) -> Result<R::Response, CommandError> {
         let asked = self.any()?.ask(request);
-        asked.inspect_err(|_| drop(self.connections.remove(&None)))
+        Ok(asked.inspect_err(|_| drop(self.connections.remove(&None)))?)
     }
 
     /// Gives up the connection to a broker.

@@ -155,7 +155,7 @@ fn alter(
 
 fn ask<R: Request>(cluster: &mut Cluster, entity: &Entity, request: &R) -> Result<R::Response, CommandError> {
     match (entity.kind, entity.name.parse::<i32>()) {
-        (EntityKind::Broker | EntityKind::BrokerLogger, Ok(id)) => cluster.node(id)?.ask(request),
+        (EntityKind::Broker | EntityKind::BrokerLogger, Ok(id)) => Ok(cluster.node(id)?.ask(request)?),
         _ => cluster.ask_any(request),
     }
 }

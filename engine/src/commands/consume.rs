@@ -111,7 +111,7 @@ impl Reader<'_> {
             .with_replica_id(BrokerId(-1))
             .with_topics(vec![topic])
             .with_timeout_ms(millis(self.cluster.settings.request_timeout));
-        let asked = self.cluster.node(leader).and_then(|connection| connection.ask(&request));
+        let asked = self.cluster.node(leader).and_then(|connection| Ok(connection.ask(&request)?));
         let response = asked.inspect_err(|_| self.cluster.forget(leader))?;
         let mut answers = response.topics.iter().flat_map(|topic| &topic.partitions);
         let answer = answers.find(|answer| answer.partition_index == partition);
@@ -141,13 +141,13 @@ impl Reader<'_> {
         let mut asked = Vec::new();
         for (leader, wanted) in by_leader {
             let request = self.request(wanted);
-            match self.cluster.node(leader).and_then(|node| node.send(FETCH_VERSION_MAX, &request)) {
+            match self.cluster.node(leader).and_then(|node| Ok(node.send(FETCH_VERSION_MAX, &request)?)) {
                 Ok(()) => asked.push(leader),
                 Err(error) => failed = Some((leader, error)),
             }
         }
         for leader in asked {
-            let answer = self.cluster.node(leader).and_then(|node| node.receive::<FetchRequest>());
+            let answer = self.cluster.node(leader).and_then(|node| Ok(node.receive::<FetchRequest>()?));
             let printed = answer
                 .map_err(|error| (leader, error))
                 .and_then(|response| self.print(&response, out).map_err(|error| (leader, error)));

@@ -1,6 +1,6 @@
 //! Why a command failed: one sum type, its line for people, and the exit code that goes with it.
 
-use hayate_net::client::ClientError;
+use hayate_net::client::blocking::ConnectionError;
 use hayate_net::error::ErrorCode;
 use std::fmt;
 use std::io;
@@ -10,27 +10,8 @@ use std::io;
 pub enum CommandError {
     /// The settings cannot be used.
     Settings(String),
-    /// Nobody answers at an address.
-    Unreachable {
-        /// The address.
-        address: String,
-        /// Why.
-        cause: io::Error,
-    },
-    /// A connection broke, or its broker took too long. What was asked for may have been done.
-    Lost {
-        /// The broker.
-        address: String,
-        /// Why.
-        cause: io::Error,
-    },
-    /// What came over a connection makes no sense, or the broker is too old.
-    Protocol {
-        /// The broker.
-        address: String,
-        /// What is wrong.
-        cause: ClientError,
-    },
+    /// A connection cannot be had, or is of no more use.
+    Connection(ConnectionError),
     /// The broker refused.
     Refused {
         /// What about: a topic, a partition, a resource.
@@ -89,10 +70,9 @@ impl CommandError {
     /// Whether the same may succeed a little later.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            CommandError::Unreachable { .. } | CommandError::Lost { .. } => true,
+            CommandError::Connection(error) => error.is_passing(),
             CommandError::Refused { .. } => self.code().is_some_and(ErrorCode::is_retriable),
             CommandError::Settings(_)
-            | CommandError::Protocol { .. }
             | CommandError::Impossible(_)
             | CommandError::Input(_)
             | CommandError::Output(_)
@@ -120,13 +100,7 @@ impl fmt::Display for CommandError {
             CommandError::Settings(what) | CommandError::Impossible(what) | CommandError::Input(what) => {
                 out.write_str(what)
             }
-            CommandError::Unreachable { address, cause } => {
-                write!(out, "{address} cannot be reached: {cause}")
-            }
-            CommandError::Lost { address, cause } => {
-                write!(out, "{address}: the connection is lost: {cause}")
-            }
-            CommandError::Protocol { address, cause } => write!(out, "{address}: {cause}"),
+            CommandError::Connection(error) => error.fmt(out),
             CommandError::Refused { what, code, message } => {
                 match ErrorCode::from_code(*code) {
                     Some(known) => write!(out, "{what}: {}", known.name())?,
@@ -144,3 +118,9 @@ impl fmt::Display for CommandError {
 }
 
 impl std::error::Error for CommandError {}
+
+impl From<ConnectionError> for CommandError {
+    fn from(error: ConnectionError) -> CommandError {
+        CommandError::Connection(error)
+    }
+}

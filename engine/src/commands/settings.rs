@@ -3,6 +3,7 @@
 use super::CommandError;
 use crate::cli::{Connect, acks_of};
 use crate::config::{file, properties::Property};
+use hayate_net::client::blocking::Caller;
 use hayate_storage::batch::Codec;
 use std::time::Duration;
 
@@ -74,6 +75,16 @@ impl Settings {
             return Err(CommandError::Settings("--bootstrap-server names no broker".to_owned()));
         }
         Ok(settings)
+    }
+
+    /// Who connects with them.
+    pub(super) fn caller(&self) -> Caller {
+        Caller {
+            client_id: self.client_id.clone(),
+            software: ("hayate", env!("CARGO_PKG_VERSION")),
+            connect_timeout: self.connect_timeout,
+            request_timeout: self.request_timeout,
+        }
     }
 
     fn take(&mut self, property: &Property) -> Result<(), String> {

@@ -3,11 +3,12 @@
 //! 4..=18; topics have names up to 12 and ids from 13. Knows nothing of what records are. Source: Kafka's
 //! FetchResponse.json; KIP-227 (sessions), KIP-392 (preferred replica), KIP-595 (divergence), KIP-951 (leader hints).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::FetchRequest;
 
 use super::codec;
 use super::produce::{LeaderHint, NodeEndpoint, write_endpoints, write_leader, write_topic_ref};
+use super::rope::Rope;
 use super::topic::TopicRef;
 use super::writer::Writer;
 use crate::error::{ErrorCode, WireError};
@@ -138,10 +139,9 @@ pub fn encode_response(
     }
     let capacity = response_bytes_hint(&response);
     let writer = Writer::response(correlation_id, api_version >= FLEXIBLE_SINCE, capacity);
-    let mut rope = Rope { writer, version: api_version, records: Vec::new(), records_bytes: 0 };
-    rope.response(response)?;
-    let frame = rope.writer.finish(rope.records_bytes)?;
-    Ok(interleave(frame, rope.records))
+    let mut encoder = Encoder { rope: Rope::new(writer), version: api_version };
+    encoder.response(response)?;
+    encoder.rope.finish()
 }
 
 /// About how large an answer is without its records, so that its buffer seldom grows.
@@ -150,61 +150,59 @@ fn response_bytes_hint(response: &FetchResponse) -> usize {
     32 + response.topics.len() * 64 + partitions * 64
 }
 
-/// An answer under construction: the buffer, and which records belong at which of its positions.
-struct Rope {
-    writer: Writer,
+/// An answer under construction.
+struct Encoder {
+    rope: Rope,
     version: i16,
-    records: Vec<(usize, Bytes)>,
-    records_bytes: usize,
 }
 
-impl Rope {
+impl Encoder {
     fn response(&mut self, response: FetchResponse) -> Result<(), WireError> {
-        self.writer.i32(response.throttle_time_ms);
+        self.rope.writer.i32(response.throttle_time_ms);
         if self.version >= 7 {
-            self.writer.i16(response.error.code());
-            self.writer.i32(response.session_id);
+            self.rope.writer.i16(response.error.code());
+            self.rope.writer.i32(response.session_id);
         } else if response.session_id != 0 {
             return Err(codec::unencodable("fetch session below version 7"));
         }
-        self.writer.length(response.topics.len())?;
+        self.rope.writer.length(response.topics.len())?;
         for topic in response.topics {
             self.topic(topic)?;
         }
         if self.version >= 16 && !response.node_endpoints.is_empty() {
-            self.writer.uvarint(1);
-            return self.writer.tagged(0, |writer| write_endpoints(writer, &response.node_endpoints));
+            self.rope.writer.uvarint(1);
+            return self.rope.writer.tagged(0, |writer| write_endpoints(writer, &response.node_endpoints));
         }
-        self.writer.no_tags();
+        self.rope.writer.no_tags();
         Ok(())
     }
 
     fn topic(&mut self, topic: FetchedTopic) -> Result<(), WireError> {
-        write_topic_ref(&mut self.writer, &topic.topic, self.version >= TOPIC_IDS_SINCE)?;
-        self.writer.length(topic.partitions.len())?;
+        write_topic_ref(&mut self.rope.writer, &topic.topic, self.version >= TOPIC_IDS_SINCE)?;
+        self.rope.writer.length(topic.partitions.len())?;
         for partition in topic.partitions {
             self.partition(partition)?;
         }
-        self.writer.no_tags();
+        self.rope.writer.no_tags();
         Ok(())
     }
 
     fn partition(&mut self, partition: FetchedPartition) -> Result<(), WireError> {
-        self.writer.i32(partition.index);
-        self.writer.i16(partition.error.code());
-        self.writer.i64(partition.high_watermark);
-        self.writer.i64(partition.last_stable_offset);
+        self.rope.writer.i32(partition.index);
+        self.rope.writer.i16(partition.error.code());
+        self.rope.writer.i64(partition.high_watermark);
+        self.rope.writer.i64(partition.last_stable_offset);
         if self.version >= 5 {
-            self.writer.i64(partition.log_start_offset);
+            self.rope.writer.i64(partition.log_start_offset);
         }
         self.aborted_transactions(partition.aborted_transactions.as_deref())?;
         if self.version >= 11 {
-            self.writer.i32(partition.preferred_read_replica);
+            self.rope.writer.i32(partition.preferred_read_replica);
         } else if partition.preferred_read_replica != -1 {
             return Err(codec::unencodable("preferred read replica below version 11"));
         }
         let hints = (partition.diverging_epoch, partition.current_leader, partition.snapshot_id);
-        self.records(partition.records)?;
+        self.rope.records(partition.records)?;
         match self.version {
             FLEXIBLE_SINCE.. => self.hints(hints),
             _ => Ok(()),
@@ -213,25 +211,15 @@ impl Rope {
 
     fn aborted_transactions(&mut self, aborted: Option<&[AbortedTransaction]>) -> Result<(), WireError> {
         let Some(aborted) = aborted else {
-            self.writer.null_length();
+            self.rope.writer.null_length();
             return Ok(());
         };
-        self.writer.length(aborted.len())?;
+        self.rope.writer.length(aborted.len())?;
         for transaction in aborted {
-            self.writer.i64(transaction.producer_id);
-            self.writer.i64(transaction.first_offset);
-            self.writer.no_tags();
+            self.rope.writer.i64(transaction.producer_id);
+            self.rope.writer.i64(transaction.first_offset);
+            self.rope.writer.no_tags();
         }
-        Ok(())
-    }
-
-    fn records(&mut self, records: Vec<Bytes>) -> Result<(), WireError> {
-        let records_bytes: usize = records.iter().map(Bytes::len).sum();
-        self.writer.length(records_bytes)?;
-        self.records_bytes += records_bytes;
-        let position = self.writer.position();
-        self.records
-            .extend(records.into_iter().filter(|slice| !slice.is_empty()).map(|slice| (position, slice)));
         Ok(())
     }
 
@@ -246,15 +234,15 @@ impl Rope {
     ) -> Result<(), WireError> {
         let present =
             [diverging_epoch.is_some(), current_leader.is_some(), snapshot_id.is_some()].map(u32::from);
-        self.writer.uvarint(present.iter().sum());
+        self.rope.writer.uvarint(present.iter().sum());
         if let Some(end) = diverging_epoch {
-            self.writer.tagged(0, |writer| write_diverging_epoch(writer, end))?;
+            self.rope.writer.tagged(0, |writer| write_diverging_epoch(writer, end))?;
         }
         if let Some(leader) = current_leader {
-            self.writer.tagged(1, |writer| write_leader(writer, leader))?;
+            self.rope.writer.tagged(1, |writer| write_leader(writer, leader))?;
         }
         if let Some(end) = snapshot_id {
-            self.writer.tagged(2, |writer| write_snapshot_id(writer, end))?;
+            self.rope.writer.tagged(2, |writer| write_snapshot_id(writer, end))?;
         }
         Ok(())
     }
@@ -273,22 +261,4 @@ fn write_snapshot_id(writer: &mut Writer, end: EpochEnd) -> Result<(), WireError
     writer.i32(end.epoch);
     writer.no_tags();
     Ok(())
-}
-
-/// Cuts the buffer where records belong and puts them there.
-fn interleave(frame: BytesMut, records: Vec<(usize, Bytes)>) -> Vec<Bytes> {
-    let frame = frame.freeze();
-    let mut rope = Vec::with_capacity(2 * records.len() + 1);
-    let mut cut = 0;
-    for (position, slice) in records {
-        if position > cut {
-            rope.push(frame.slice(cut..position));
-            cut = position;
-        }
-        rope.push(slice);
-    }
-    if cut < frame.len() {
-        rope.push(frame.slice(cut..));
-    }
-    rope
 }

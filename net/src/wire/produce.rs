@@ -1,5 +1,5 @@
-//! Produce requests and their answers, by our own parser and encoder: a request's records come out as slices of the
-//! frame, uncopied and undecoded. Versions 3..=13; topics have names up to 12 and ids from 13. Knows nothing of what
+//! Produce requests and their answers, by our own parsers and encoders: a request's records come out as slices of the
+//! frame, and go into one, uncopied and undecoded. Versions 3..=13; topics have names up to 12 and ids from 13. Knows nothing of what
 //! records are. Source: Kafka's ProduceRequest.json and ProduceResponse.json; KIP-467 (record errors), KIP-951 (leader
 //! hints).
 //!
@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::guard::{GuardError, GuardFault};
 use super::reader::{ReadError, Reader};
+use super::rope::Rope;
 use super::topic::TopicRef;
 use super::writer::Writer;
 use crate::error::{ErrorCode, WireError};
@@ -186,6 +187,41 @@ impl Parser<'_> {
     fn fault(&self, field: &'static str, fault: GuardFault) -> WireError {
         WireError::Guard(GuardError { at: self.reader.position(), field, fault })
     }
+}
+
+/// Encodes a request as a whole frame, length prefix and header included, in pieces for a vectored send: the records as they were given,
+/// without copies, and what lies between them. No piece is empty.
+///
+/// # Errors
+/// [`WireError::Unencodable`] for strings above 32,767 bytes, a topic reference that the version cannot carry, records that are null, and
+/// a frame that would pass 2 GiB; [`WireError::UnsupportedVersion`].
+pub fn encode_request(
+    correlation_id: i32,
+    client_id: &str,
+    api_version: i16,
+    request: ProduceRequest,
+) -> Result<Vec<Bytes>, WireError> {
+    if !(VERSION_MIN..=VERSION_MAX).contains(&api_version) {
+        return Err(WireError::UnsupportedVersion { api_key: 0, api_version });
+    }
+    let flexible = api_version >= FLEXIBLE_SINCE;
+    let mut rope = Rope::new(Writer::request(0, api_version, correlation_id, client_id, flexible)?);
+    rope.writer.nullable_text(request.transactional_id.as_deref())?;
+    rope.writer.i16(request.acks);
+    rope.writer.i32(request.timeout_ms);
+    rope.writer.length(request.topics.len())?;
+    for topic in request.topics {
+        write_topic_ref(&mut rope.writer, &topic.topic, api_version >= TOPIC_IDS_SINCE)?;
+        rope.writer.length(topic.partitions.len())?;
+        for partition in topic.partitions {
+            rope.writer.i32(partition.index);
+            rope.records(Some(partition.records.ok_or_else(|| super::codec::unencodable("no records"))?))?;
+            rope.writer.no_tags();
+        }
+        rope.writer.no_tags();
+    }
+    rope.writer.no_tags();
+    rope.finish()
 }
 
 /// The answer to a produce request.

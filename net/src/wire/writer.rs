@@ -21,6 +21,28 @@ impl Writer {
         writer
     }
 
+    /// A frame's start: room for its length prefix, then the request header (RequestHeader.json, version 1 or, flexible, 2).
+    pub(crate) fn request(
+        api_key: i16,
+        api_version: i16,
+        correlation_id: i32,
+        client_id: &str,
+        flexible: bool,
+    ) -> Result<Self, WireError> {
+        let client_id_bytes =
+            i16::try_from(client_id.len()).map_err(|_| too_long("string", client_id.len()))?;
+        let mut writer = Self { buffer: BytesMut::with_capacity(64 + client_id.len()), flexible };
+        writer.i32(0);
+        writer.i16(api_key);
+        writer.i16(api_version);
+        writer.i32(correlation_id);
+        // Never compact, so that a broker reads it in every version.
+        writer.i16(client_id_bytes);
+        writer.buffer.put_slice(client_id.as_bytes());
+        writer.no_tags();
+        Ok(writer)
+    }
+
     /// Bytes written so far.
     pub(crate) fn position(&self) -> usize {
         self.buffer.len()

@@ -1,7 +1,7 @@
 //! Writes record batches as Kafka's clients do: for tests, for our own clients, and for the broker's own records (markers, metadata).
 //! Knows nothing of who stores or sends them. Layouts: [`header`](super::header), [`records`](super::records).
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::compress::{self, Level};
 use super::crc;
@@ -32,8 +32,8 @@ pub struct BatchBuilder {
     level: Level,
     delete_horizon_ms: Option<i64>,
     log_append_time_ms: Option<i64>,
-    body: Vec<u8>,
-    scratch: Vec<u8>,
+    /// Room for the header, then the records.
+    buffer: BytesMut,
     next_offset_delta: i32,
 }
 
@@ -46,6 +46,14 @@ impl Default for BatchBuilder {
 impl BatchBuilder {
     #[must_use]
     pub fn new() -> BatchBuilder {
+        BatchBuilder::with_buffer(BytesMut::new())
+    }
+
+    /// A builder that writes into the memory of `buffer`, whose content is dropped.
+    #[must_use]
+    pub fn with_buffer(mut buffer: BytesMut) -> BatchBuilder {
+        buffer.clear();
+        buffer.put_bytes(0, HEADER_BYTES);
         BatchBuilder {
             header: BatchHeader {
                 base_offset: Offset::ZERO,
@@ -66,8 +74,7 @@ impl BatchBuilder {
             level: Level::Default,
             delete_horizon_ms: None,
             log_append_time_ms: None,
-            body: Vec::new(),
-            scratch: Vec::new(),
+            buffer,
             next_offset_delta: 0,
         }
     }
@@ -200,7 +207,7 @@ impl BatchBuilder {
     /// Bytes that the batch has now, compression aside.
     #[must_use]
     pub fn plain_bytes(&self) -> usize {
-        HEADER_BYTES + self.body.len()
+        self.buffer.len()
     }
 
     fn append_parts<'a>(
@@ -209,16 +216,26 @@ impl BatchBuilder {
         attributes: i8,
         timestamp_ms: i64,
         (key, value): (Option<&[u8]>, Option<&[u8]>),
-        headers: impl ExactSizeIterator<Item = Header<'a>>,
+        headers: impl ExactSizeIterator<Item = Header<'a>> + Clone,
     ) {
         assert!(offset_delta >= self.next_offset_delta, "offsets rise within a batch");
         if self.header.records_count == 0 && self.delete_horizon_ms.is_none() {
             self.header.base_timestamp_ms = timestamp_ms;
         }
-        let out = &mut self.scratch;
-        out.clear();
-        out.push(attributes.cast_unsigned());
-        put_varlong(out, timestamp_ms.wrapping_sub(self.header.base_timestamp_ms));
+        let timestamp_delta = timestamp_ms.wrapping_sub(self.header.base_timestamp_ms);
+        let header_bytes =
+            |header: Header<'_>| nullable_bytes(Some(header.key)) + nullable_bytes(header.value);
+        let record_bytes = 1
+            + varlong_bytes(timestamp_delta)
+            + varlong_bytes(i64::from(offset_delta))
+            + nullable_bytes(key)
+            + nullable_bytes(value)
+            + length_bytes(headers.len())
+            + headers.clone().map(header_bytes).sum::<usize>();
+        let out = &mut self.buffer;
+        put_length(out, record_bytes);
+        out.put_i8(attributes);
+        put_varlong(out, timestamp_delta);
         put_varlong(out, i64::from(offset_delta));
         put_nullable(out, key);
         put_nullable(out, value);
@@ -227,8 +244,6 @@ impl BatchBuilder {
             put_nullable(out, Some(header.key));
             put_nullable(out, header.value);
         }
-        put_length(&mut self.body, self.scratch.len());
-        self.body.extend_from_slice(&self.scratch);
         self.count_record(offset_delta, timestamp_ms);
     }
 
@@ -252,46 +267,69 @@ impl BatchBuilder {
             header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
             header.max_timestamp_ms = now_ms;
         }
-        let packed = match self.codec {
-            Codec::None => self.body,
+        match self.codec {
+            Codec::None => seal_in_place(header, self.buffer),
             codec @ (Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd) => {
-                compress::compress(codec, self.level, &self.body)
+                let plain = self.buffer.get(HEADER_BYTES..).unwrap_or_default();
+                seal(header, &compress::compress(codec, self.level, plain))
             }
-        };
-        seal(header, &packed)
+        }
     }
 }
 
 /// Joins a header and its packed records: sets length and CRC, keeps everything else.
-pub(super) fn seal(mut header: BatchHeader, packed: &[u8]) -> Bytes {
-    let after_length = HEADER_BYTES - LOG_OVERHEAD_BYTES + packed.len();
+pub(super) fn seal(header: BatchHeader, packed: &[u8]) -> Bytes {
+    let mut batch = BytesMut::with_capacity(HEADER_BYTES + packed.len());
+    batch.put_bytes(0, HEADER_BYTES);
+    batch.put_slice(packed);
+    seal_in_place(header, batch)
+}
+
+/// The same where the records stand behind room for the header.
+fn seal_in_place(mut header: BatchHeader, mut batch: BytesMut) -> Bytes {
+    let after_length = batch.len() - LOG_OVERHEAD_BYTES;
     header.batch_length = i32::try_from(after_length).expect("a batch is smaller than 2 GiB");
-    let mut batch = Vec::with_capacity(HEADER_BYTES + packed.len());
-    batch.extend_from_slice(&header.to_bytes());
-    batch.extend_from_slice(packed);
+    batch[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     let crc = crc::batch_crc(&batch);
     batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
-    Bytes::from(batch)
+    batch.freeze()
 }
 
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+fn put_nullable(out: &mut BytesMut, bytes: Option<&[u8]>) {
     let Some(bytes) = bytes else { return put_varlong(out, -1) };
     put_length(out, bytes.len());
-    out.extend_from_slice(bytes);
+    out.put_slice(bytes);
 }
 
-fn put_length(out: &mut Vec<u8>, length: usize) {
+fn nullable_bytes(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(varlong_bytes(-1), |bytes| length_bytes(bytes.len()) + bytes.len())
+}
+
+fn put_length(out: &mut BytesMut, length: usize) {
     put_varlong(out, i64::from(i32::try_from(length).expect("a record is smaller than 2 GiB")));
 }
 
+fn length_bytes(length: usize) -> usize {
+    varlong_bytes(i64::try_from(length).unwrap_or(i64::MAX))
+}
+
 /// A zigzag varint; 32-bit values come out as Kafka's 32-bit varints do.
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
-    let mut left = (value << 1 ^ value >> 63).cast_unsigned();
+fn put_varlong(out: &mut BytesMut, value: i64) {
+    let mut left = zigzag(value);
     while left >= 0x80 {
-        out.push((left as u8) | 0x80);
+        out.put_u8((left as u8) | 0x80);
         left >>= 7;
     }
-    out.push(left as u8);
+    out.put_u8(left as u8);
+}
+
+fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63).cast_unsigned()
+}
+
+/// Bytes that [`put_varlong`] writes: one for each seven bits begun.
+fn varlong_bytes(value: i64) -> usize {
+    (64 - (zigzag(value) | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 #[cfg(test)]

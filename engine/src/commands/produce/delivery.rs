@@ -199,9 +199,11 @@ impl<'a> Delivery<'a> {
         let mut sent = Vec::new();
         for (leader, batches) in by_leader {
             let request = self.request(&batches);
-            let done = self.cluster.node(leader).and_then(|connection| match is_answered {
-                true => connection.send(PRODUCE_VERSION_MAX, &request),
-                false => connection.send_unanswered(PRODUCE_VERSION_MAX, &request),
+            let done = self.cluster.node(leader).and_then(|connection| {
+                Ok(match is_answered {
+                    true => connection.send(PRODUCE_VERSION_MAX, &request)?,
+                    false => connection.send_unanswered(PRODUCE_VERSION_MAX, &request)?,
+                })
             });
             let partitions: BTreeSet<i32> = batches.into_keys().collect();
             match done {
@@ -211,7 +213,8 @@ impl<'a> Delivery<'a> {
             }
         }
         for (leader, partitions) in sent {
-            match self.cluster.node(leader).and_then(|connection| connection.receive::<ProduceRequest>()) {
+            let told = self.cluster.node(leader);
+            match told.and_then(|connection| Ok(connection.receive::<ProduceRequest>()?)) {
                 Ok(response) => outcomes.extend(self.judge(&response, &partitions)),
                 Err(error) => self.lose(leader, &partitions, error, &mut outcomes),
             }

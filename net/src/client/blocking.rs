@@ -1,15 +1,14 @@
-//! One connection to a broker: blocking, every step bounded in time, any number of requests under way, answers in their order. The
-//! protocol is `hayate_net::client`'s.
+//! One connection to a broker over the kernel's TCP, for threads that are no shard's: blocking, every step bounded in time, any number
+//! of requests under way, answers in their order. The protocol is the [core](super::ClientCore)'s.
 
-use super::CommandError;
-use super::settings::Settings;
+use super::{Answer, BrokerVersions, ClientCore, ClientError, ClientLimits, Negotiation};
+use crate::wire::table::Versions;
 use bytes::{Bytes, BytesMut};
-use hayate_net::client::{Answer, BrokerVersions, ClientCore, ClientError, ClientLimits, Negotiation};
-use hayate_net::wire::table::Versions;
 use hayate_rt::MonoTime;
 use hayate_rt::kernel::now;
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::{Message, Request, StrBytes};
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -17,44 +16,111 @@ use std::time::Duration;
 /// Bytes of one read.
 const READ_BYTES: usize = 64 << 10;
 
+/// Who connects, and how long it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// `client.id`, at most 32,767 bytes.
+    pub client_id: String,
+    /// Name and version of the program, as brokers count them (KIP-511).
+    pub software: (&'static str, &'static str),
+    /// `socket.connection.setup.timeout.ms`, above 0; for each address of a name.
+    pub connect_timeout: Duration,
+    /// `request.timeout.ms`, above 0.
+    pub request_timeout: Duration,
+}
+
+/// Why a connection is of no use.
+#[derive(Debug)]
+pub enum ConnectionError {
+    /// Nobody answers there.
+    Unreachable {
+        /// The address.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// It broke, or its broker took too long. What was asked for may have been done.
+    Lost {
+        /// The broker.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// What came over it makes no sense, or the broker is too old.
+    Protocol {
+        /// The broker.
+        address: String,
+        /// What is wrong.
+        cause: ClientError,
+    },
+}
+
+impl ConnectionError {
+    /// Whether another attempt may succeed.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            ConnectionError::Unreachable { .. } | ConnectionError::Lost { .. } => true,
+            ConnectionError::Protocol { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectionError::Unreachable { address, cause } => {
+                write!(out, "{address} cannot be reached: {cause}")
+            }
+            ConnectionError::Lost { address, cause } => {
+                write!(out, "{address}: the connection is lost: {cause}")
+            }
+            ConnectionError::Protocol { address, cause } => write!(out, "{address}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectionError {}
+
 /// A connection whose broker's versions are known.
-pub(super) struct Connection {
+pub struct Connection {
     address: String,
     stream: TcpStream,
     core: ClientCore,
     received: BytesMut,
     versions: BrokerVersions,
     patience: Duration,
+    software: (&'static str, &'static str),
 }
 
 impl Connection {
     /// Connects to `host:port`, at the first of its addresses that answers.
     ///
     /// # Errors
-    /// [`CommandError::Unreachable`], and what can go wrong with the first request.
-    pub(super) fn open(address: &str, settings: &Settings) -> Result<Connection, CommandError> {
-        let unreachable = |cause| CommandError::Unreachable { address: address.to_owned(), cause };
-        let stream = connect(address, settings.connect_timeout).map_err(unreachable)?;
+    /// [`ConnectionError::Unreachable`], and what can go wrong with the first request.
+    pub fn open(address: &str, caller: &Caller) -> Result<Connection, ConnectionError> {
+        let unreachable = |cause| ConnectionError::Unreachable { address: address.to_owned(), cause };
+        let stream = connect(address, caller.connect_timeout).map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let mut connection = Connection {
             address: address.to_owned(),
             stream,
-            core: ClientCore::new(&settings.client_id, ClientLimits::default()),
+            core: ClientCore::new(&caller.client_id, ClientLimits::default()),
             received: BytesMut::new(),
             versions: BrokerVersions::new(&Default::default()),
-            patience: settings.request_timeout,
+            patience: caller.request_timeout,
+            software: caller.software,
         };
         connection.versions = connection.negotiate()?;
         Ok(connection)
     }
 
-    fn negotiate(&mut self) -> Result<BrokerVersions, CommandError> {
+    fn negotiate(&mut self) -> Result<BrokerVersions, ConnectionError> {
         let mut version = ApiVersionsRequest::VERSIONS.max;
         loop {
             let request = match version {
                 3.. => ApiVersionsRequest::default()
-                    .with_client_software_name(StrBytes::from_static_str("hayate"))
-                    .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION"))),
+                    .with_client_software_name(StrBytes::from_static_str(self.software.0))
+                    .with_client_software_version(StrBytes::from_static_str(self.software.1)),
                 _ => ApiVersionsRequest::default(),
             };
             let (_, frame) = self.core.request(version, &request).map_err(|error| self.nonsense(error))?;
@@ -66,16 +132,28 @@ impl Connection {
         }
     }
 
+    /// Its socket, its protocol core and what its broker serves, for a driver of another kind.
+    ///
+    /// # Panics
+    /// While an answer is awaited.
+    pub fn into_parts(self) -> (TcpStream, ClientCore, BrokerVersions) {
+        assert!(
+            self.core.in_flight() == 0 && self.received.is_empty(),
+            "a connection in use is not taken apart"
+        );
+        (self.stream, self.core, self.versions)
+    }
+
     /// Whether the broker serves requests of this kind.
-    pub(super) fn serves<R: Request>(&self) -> bool {
+    pub fn serves<R: Request>(&self) -> bool {
         self.versions.pick::<R>().is_ok()
     }
 
     /// Sends a request in the highest version that both sides know, of those up to `version_max`.
     ///
     /// # Errors
-    /// [`CommandError::Lost`] and [`CommandError::Protocol`].
-    pub(super) fn send<R: Request>(&mut self, version_max: i16, request: &R) -> Result<(), CommandError> {
+    /// [`ConnectionError::Lost`] and [`ConnectionError::Protocol`].
+    pub fn send<R: Request>(&mut self, version_max: i16, request: &R) -> Result<(), ConnectionError> {
         let version = self.pick::<R>(version_max)?;
         let (_, frame) = self.core.request(version, request).map_err(|error| self.nonsense(error))?;
         self.write(&frame)
@@ -85,11 +163,11 @@ impl Connection {
     ///
     /// # Errors
     /// As there.
-    pub(super) fn send_unanswered<R: Request>(
+    pub fn send_unanswered<R: Request>(
         &mut self,
         version_max: i16,
         request: &R,
-    ) -> Result<(), CommandError> {
+    ) -> Result<(), ConnectionError> {
         let version = self.pick::<R>(version_max)?;
         let (_, frame) =
             self.core.request_unanswered(version, request).map_err(|error| self.nonsense(error))?;
@@ -99,8 +177,8 @@ impl Connection {
     /// The answer to the oldest request that has none yet.
     ///
     /// # Errors
-    /// [`CommandError::Lost`] and [`CommandError::Protocol`].
-    pub(super) fn receive<R: Request>(&mut self) -> Result<R::Response, CommandError> {
+    /// [`ConnectionError::Lost`] and [`ConnectionError::Protocol`].
+    pub fn receive<R: Request>(&mut self) -> Result<R::Response, ConnectionError> {
         let answer = self.answer()?;
         answer.decode::<R>().map_err(|error| self.nonsense(error.into()))
     }
@@ -109,23 +187,23 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::send`].
-    pub(super) fn ask<R: Request>(&mut self, request: &R) -> Result<R::Response, CommandError> {
+    pub fn ask<R: Request>(&mut self, request: &R) -> Result<R::Response, ConnectionError> {
         self.send(R::VERSIONS.max, request)?;
         self.receive::<R>()
     }
 
-    fn pick<R: Request>(&self, version_max: i16) -> Result<i16, CommandError> {
+    fn pick<R: Request>(&self, version_max: i16) -> Result<i16, ConnectionError> {
         let ours = Versions { min: R::VERSIONS.min, max: version_max.min(R::VERSIONS.max) };
         let missing = || self.nonsense(ClientError::NoCommonVersion { api_key: R::KEY });
         self.versions.common(R::KEY, ours).ok_or_else(missing)
     }
 
-    fn write(&mut self, frame: &Bytes) -> Result<(), CommandError> {
+    fn write(&mut self, frame: &Bytes) -> Result<(), ConnectionError> {
         let written = self.stream.set_write_timeout(Some(self.patience));
         written.and_then(|()| self.stream.write_all(frame)).map_err(|cause| self.lost(cause))
     }
 
-    fn answer(&mut self) -> Result<Answer, CommandError> {
+    fn answer(&mut self) -> Result<Answer, ConnectionError> {
         let deadline = now() + self.patience;
         loop {
             let next = self.core.next_answer(&mut self.received);
@@ -155,12 +233,12 @@ impl Connection {
         }
     }
 
-    fn lost(&self, cause: io::Error) -> CommandError {
-        CommandError::Lost { address: self.address.clone(), cause }
+    fn lost(&self, cause: io::Error) -> ConnectionError {
+        ConnectionError::Lost { address: self.address.clone(), cause }
     }
 
-    fn nonsense(&self, cause: ClientError) -> CommandError {
-        CommandError::Protocol { address: self.address.clone(), cause }
+    fn nonsense(&self, cause: ClientError) -> ConnectionError {
+        ConnectionError::Protocol { address: self.address.clone(), cause }
     }
 }
 

@@ -1,0 +1,79 @@
+//! Why a run failed: one sum type, its line for people.
+
+use hayate_net::client::ClientError;
+use hayate_net::client::blocking::ConnectionError;
+use hayate_net::error::ErrorCode;
+use std::fmt;
+use std::io;
+
+/// Why a run failed.
+#[derive(Debug)]
+pub enum PerfError {
+    /// A connection cannot be had, or is of no more use.
+    Connection(ConnectionError),
+    /// The broker refused.
+    Refused {
+        /// What about.
+        what: String,
+        /// Kafka's code.
+        code: i16,
+    },
+    /// What cannot be done, whatever the broker says.
+    Impossible(String),
+    /// A connection of the load broke.
+    Broke {
+        /// The broker.
+        address: String,
+        /// Why.
+        cause: String,
+    },
+    /// The load went on to its end, but not everything was answered well.
+    Incomplete(String),
+    /// A file cannot be written.
+    File {
+        /// Its path.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+impl PerfError {
+    /// The result of something that the broker gave a code for.
+    ///
+    /// # Errors
+    /// [`PerfError::Refused`] for any code but that for none.
+    pub fn check(what: impl FnOnce() -> String, code: i16) -> Result<(), PerfError> {
+        if code == 0 { Ok(()) } else { Err(PerfError::Refused { what: what(), code }) }
+    }
+}
+
+/// Kafka's name of a code, or the number.
+pub fn code_name(code: i16) -> String {
+    ErrorCode::from_code(code).map_or_else(|| format!("error {code}"), |known| known.name().to_owned())
+}
+
+impl fmt::Display for PerfError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PerfError::Connection(error) => error.fmt(out),
+            PerfError::Refused { what, code } => write!(out, "{what}: {}", code_name(*code)),
+            PerfError::Impossible(what) | PerfError::Incomplete(what) => out.write_str(what),
+            PerfError::Broke { address, cause } => write!(out, "{address}: {cause}"),
+            PerfError::File { path, cause } => write!(out, "{path}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for PerfError {}
+
+impl From<ConnectionError> for PerfError {
+    fn from(error: ConnectionError) -> PerfError {
+        PerfError::Connection(error)
+    }
+}
+
+/// What a connection of the load says when its protocol fails.
+pub fn broke(address: &str, cause: &ClientError) -> PerfError {
+    PerfError::Broke { address: address.to_owned(), cause: cause.to_string() }
+}
