@@ -143,13 +143,14 @@ fn a_start_that_a_full_disk_kept_from_the_checkpoint_is_stored_by_the_next_call(
 fn a_stop_on_a_full_disk_ends_and_keeps_what_was_acknowledged() {
     run(|node| async move {
         let (store, log) = node.open_log(None).await;
+        node.append(&log, 5, None).await;
         node.device.set_capacity(Some(0));
         let batch = BatchBuilder::new().record(node.rt.wall_ms(), None, Some(&[7; VALUE_BYTES])).build();
         let valid = validate(&batch, &ProduceRules::default(), node.rt.wall_ms()).unwrap();
-        // More at once than the WAL's one file holds: the rest stays in memory.
+        // More at once than there is room for: it stays in memory.
         let append = |_| log.append(&batch, &valid, LeaderEpoch(1)).unwrap().durable;
         let tickets: Vec<_> = (0..2000).map(append).collect();
-        let mut acknowledged = 0;
+        let mut acknowledged = 5;
         for ticket in tickets {
             acknowledged += i64::from(ticket.await.is_ok());
         }
@@ -161,10 +162,7 @@ fn a_stop_on_a_full_disk_ends_and_keeps_what_was_acknowledged() {
         let node = Node { rt: Rt::sim(node.sim.node(NODE)), ..node };
         let node = Node { disk: Disk::sim(&node.device, &node.rt), ..node };
         let (_store, log) = node.open_log(None).await;
-        assert!(
-            (1..2000).contains(&acknowledged) && log.offsets().end >= Offset(acknowledged),
-            "{acknowledged}"
-        );
+        assert!(acknowledged < 2005 && log.offsets().end >= Offset(acknowledged), "{acknowledged}");
     });
 }
 
