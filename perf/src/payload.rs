@@ -76,7 +76,7 @@ impl Payload {
     }
 
     /// The next value, to stamp.
-    pub fn next(&mut self) -> &mut [u8] {
+    pub fn draw(&mut self) -> &mut [u8] {
         let number = self.next;
         self.next = (number + 1) % self.values.len();
         &mut self.values[number]
@@ -120,8 +120,8 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..5000 {
             let size = one.peek_bytes();
-            let value = one.next().to_vec();
-            assert_eq!(value, other.next());
+            let value = one.draw().to_vec();
+            assert_eq!(value, other.draw());
             assert!(value.len() == size && (100..=300).contains(&size));
             assert!(value[size / 2 + 1..].iter().all(|byte| *byte == b'.'));
             seen.insert(size);

@@ -155,7 +155,7 @@ impl Producer {
             && (count == 0 || builder.plain_bytes() + self.payload.peek_bytes() <= self.manner.batch_bytes)
         {
             let record = first + u64::from(count);
-            let value = self.payload.next();
+            let value = self.payload.draw();
             stamp(value, lane.pace.intended(record, now));
             let key = (self.manner.keys > 0).then(|| (record % self.manner.keys).to_be_bytes());
             builder.append(wall_ms, key.as_ref().map(<[u8; 8]>::as_slice), Some(value), &[]);

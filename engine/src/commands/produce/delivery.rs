@@ -200,10 +200,11 @@ impl<'a> Delivery<'a> {
         for (leader, batches) in by_leader {
             let request = self.request(&batches);
             let done = self.cluster.node(leader).and_then(|connection| {
-                Ok(match is_answered {
-                    true => connection.send(PRODUCE_VERSION_MAX, &request)?,
-                    false => connection.send_unanswered(PRODUCE_VERSION_MAX, &request)?,
-                })
+                let sent = match is_answered {
+                    true => connection.send(PRODUCE_VERSION_MAX, &request),
+                    false => connection.send_unanswered(PRODUCE_VERSION_MAX, &request),
+                };
+                sent.map_err(CommandError::from)
             });
             let partitions: BTreeSet<i32> = batches.into_keys().collect();
             match done {
