@@ -154,7 +154,7 @@ impl Cluster {
         let response = self.connection.ask(&request)?;
         let brokers = response.brokers.iter();
         self.addresses =
-            brokers.map(|broker| (broker.node_id.0, format!("{}:{}", broker.host, broker.port))).collect();
+            brokers.map(|broker| (broker.node_id.0, address(&broker.host, broker.port))).collect();
         let described = response.topics.into_iter().next();
         described.ok_or_else(|| PerfError::Impossible(format!("the broker does not tell of topic {name}")))
     }
@@ -216,6 +216,11 @@ impl Cluster {
 
 fn ask<R: Request + Message>(connection: &mut Connection, request: &R) -> Result<R::Response, PerfError> {
     Ok(connection.ask(request)?)
+}
+
+/// As it is connected to: an IPv6 address stands in brackets.
+fn address(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn text(text: &str) -> StrBytes {

@@ -162,11 +162,6 @@ impl Consumer {
     pub fn is_done(&self) -> bool {
         self.lanes.iter().all(Lane::is_done)
     }
-
-    /// Whether a fetch is under way.
-    pub fn is_waiting(&self) -> bool {
-        self.asked_at.is_some()
-    }
 }
 
 impl Lane {

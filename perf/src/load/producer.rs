@@ -21,7 +21,7 @@ const SPARE_MAX: usize = 8;
 /// How producers produce; the names are Kafka's settings.
 #[derive(Clone, Debug)]
 pub struct Manner {
-    /// `acks`: 0, 1 or −1.
+    /// `acks`: 1 or −1. Without answers there is nothing to measure.
     pub acks: i16,
     /// `batch.size`, bytes of values and what surrounds them.
     pub batch_bytes: usize,
@@ -131,9 +131,7 @@ impl Producer {
             partitions: parts.iter().map(partition).collect(),
         };
         let (acks, timeout_ms) = (self.manner.acks, self.manner.timeout_ms);
-        if acks != 0 {
-            self.in_flight.push_back(parts);
-        }
+        self.in_flight.push_back(parts);
         Some(ProduceRequest { transactional_id: None, acks, timeout_ms, topics: vec![topic] })
     }
 
@@ -228,8 +226,10 @@ impl Producer {
     }
 
     /// When it wants to be asked again, unless an answer comes before; `None` while it waits for one.
-    pub fn wake_at(&self) -> Option<u64> {
-        if self.in_flight.len() >= self.manner.in_flight_max {
+    pub fn wake_at(&self, now: u64) -> Option<u64> {
+        let is_over = |lane: &Lane| lane.sent >= lane.pace.due(now, self.manner.end);
+        let has_all = now >= self.manner.end && self.lanes.iter().all(is_over);
+        if has_all || self.in_flight.len() >= self.manner.in_flight_max {
             return None;
         }
         self.lanes.iter().filter_map(|lane| ready_at(lane, &self.manner, &self.payload)).min()
@@ -335,21 +335,21 @@ mod tests {
     #[test]
     fn a_batch_waits_for_linger_and_holds_what_is_due_by_then() {
         let mut one = producer(manner(), vec![(3, open(1000.0))]);
-        assert_eq!(one.wake_at(), Some(5 * MS));
+        assert_eq!(one.wake_at(0), Some(5 * MS));
         assert!(one.next(5 * MS - 1, 0).is_none());
         let request = one.next(5 * MS, 0).expect("due");
         assert_eq!(content(&request), [(3, 6, 0, (0..6).map(|ms| ms * MS).collect())]);
-        assert_eq!(one.wake_at(), Some(11 * MS));
+        assert_eq!(one.wake_at(0), Some(11 * MS));
         let request = one.next(11 * MS, 0).expect("due");
         assert_eq!(content(&request), [(3, 6, 6, (6..12).map(|ms| ms * MS).collect())]);
-        assert_eq!(one.wake_at(), None, "two are under way");
+        assert_eq!(one.wake_at(0), None, "two are under way");
         assert!(one.next(20 * MS, 0).is_none());
     }
 
     #[test]
     fn a_full_batch_does_not_wait() {
         let mut one = producer(manner(), vec![(0, open(100_000.0))]);
-        let at = one.wake_at().expect("a time");
+        let at = one.wake_at(0).expect("a time");
         assert!(at < 5 * MS, "{at}");
         let request = one.next(at, 0).expect("full");
         assert!((8..=9).contains(&content(&request)[0].1));
@@ -390,6 +390,7 @@ mod tests {
         for request in [first, second] {
             one.on_answer(MS, &answer(&request, 0), &mut gauge).expect("the answer");
         }
+        assert_eq!(one.wake_at(10 * SECOND), None, "nothing is to come");
         assert!(!one.is_done(MS) && one.next(10 * SECOND, 0).is_none() && one.is_done(10 * SECOND));
         assert_eq!(gauge.latencies.len(), 32);
     }

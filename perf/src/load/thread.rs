@@ -170,7 +170,7 @@ impl Thread<'_> {
                 false
             }
             Side::Producer(_) => true,
-            Side::Consumer(consumer) if run.follows => !run.shared.is_all_read() || consumer.is_done(),
+            Side::Consumer(_) if run.follows => !run.shared.is_all_read(),
             Side::Consumer(consumer) => !(consumer.is_done() || now >= run.end),
         });
     }
@@ -195,7 +195,7 @@ impl Thread<'_> {
     /// Sleeps until something is to be done, and takes in what has arrived.
     fn wait(&mut self) -> Result<(), PerfError> {
         let now = self.run.clock.now();
-        let next = self.workers.iter().filter_map(|worker| worker.side.wake_at()).min();
+        let next = self.workers.iter().filter_map(|worker| worker.side.wake_at(now)).min();
         let span = next.map_or(SLEEP_MAX, |next| next.saturating_sub(now)).min(SLEEP_MAX);
         let span = if span < SPIN_BELOW { 0 } else { span };
         let timeout = TimeSpec::from_duration(Duration::from_nanos(span));
@@ -256,9 +256,9 @@ impl Worker {
 }
 
 impl Side {
-    fn wake_at(&self) -> Option<u64> {
+    fn wake_at(&self, now: u64) -> Option<u64> {
         match self {
-            Side::Producer(producer) => producer.wake_at(),
+            Side::Producer(producer) => producer.wake_at(now),
             Side::Consumer(_) => None,
         }
     }
