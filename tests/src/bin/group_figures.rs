@@ -30,8 +30,12 @@ const PARTITIONS: i32 = 5;
 const MEMBERS: usize = 100;
 /// How many requests of one connection are under way at a time.
 const IN_FLIGHT: usize = 100;
-/// How long each rate is measured.
-const SPAN: Duration = Duration::from_secs(10);
+/// How long each rate is measured, and how often by turns.
+const SPAN: Duration = Duration::from_secs(15);
+const ROUNDS: usize = 9;
+const WARM_UP: Duration = Duration::from_secs(2);
+/// What producing is measured beside: offsets a request, and requests a second.
+const COMMITS: [(i32, u32); 2] = [(5, 10_000), (1, 50_000)];
 /// Records of 1 KiB that are produced in a second, one at a time.
 const PRODUCED_A_SECOND: u32 = 200;
 
@@ -192,9 +196,14 @@ fn produce_for(client: &mut Client, topic: Uuid, span: Duration) -> Vec<Duration
     latencies
 }
 
+/// The latency that a share of them does not exceed, in milliseconds.
+fn at(latencies: &[Duration], share: f64) -> f64 {
+    latencies[(latencies.len() as f64 * share) as usize].as_secs_f64() * 1e3
+}
+
 fn told(latencies: &[Duration]) -> String {
-    let at = |share: f64| latencies[(latencies.len() as f64 * share) as usize].as_secs_f64() * 1e3;
-    format!("p50 {:.2} ms, p99 {:.2} ms of {}", at(0.5), at(0.99), latencies.len())
+    let [p50, p99, most] = [0.5, 0.99, 0.9999].map(|share| at(latencies, share));
+    format!("p50 {p50:.2} ms, p99 {p99:.2} ms, at most {most:.2} ms of {}", latencies.len())
 }
 
 /// Commits at a fixed rate of requests until it is told to stop.
@@ -226,33 +235,62 @@ fn commit_steadily(
     }
 }
 
+/// Latencies of producing while two connections commit so many offsets a request, so many requests a second; and the offsets a second.
+fn produce_beside(
+    broker: &Broker,
+    client: &mut Client,
+    topic: Uuid,
+    (partitions, requests_a_second): (i32, u32),
+) -> (Vec<Duration>, f64) {
+    let (done, ends) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let client = connect(broker);
+            let (done, ends) = (&done, &ends);
+            scope.spawn(move || commit_steadily(client, partitions, requests_a_second / 2, done, ends));
+        }
+        std::thread::sleep(WARM_UP);
+        let before = done.load(Ordering::Relaxed);
+        let latencies = produce_for(client, topic, SPAN);
+        let rate = (done.load(Ordering::Relaxed) - before) as f64 / SPAN.as_secs_f64();
+        ends.store(true, Ordering::Relaxed);
+        (latencies, rate)
+    })
+}
+
+/// Producing alone and beside commits by turns, for the machine's own pace changes from minute to minute.
 fn commits() {
     let (broker, mut client, topic) = started(Setup::default());
     commit_all(&mut client, PARTITIONS);
-    produce_for(&mut client, topic, SPAN / 5);
-    println!("commits: producing alone: {}", told(&produce_for(&mut client, topic, SPAN)));
-    for (partitions, requests_a_second) in [(5, 10_000), (1, 10_000), (1, 50_000)] {
-        let (done, ends) = (AtomicU64::new(0), AtomicBool::new(false));
-        let asked = u64::from(requests_a_second) * partitions as u64;
-        let (latencies, rate) = std::thread::scope(|scope| {
-            for _ in 0..2 {
-                let client = connect(&broker);
-                let (done, ends) = (&done, &ends);
-                scope.spawn(move || commit_steadily(client, partitions, requests_a_second / 2, done, ends));
-            }
-            std::thread::sleep(SPAN / 5);
-            let before = done.load(Ordering::Relaxed);
-            let latencies = produce_for(&mut client, topic, SPAN);
-            let rate = (done.load(Ordering::Relaxed) - before) as f64 / SPAN.as_secs_f64();
-            ends.store(true, Ordering::Relaxed);
-            (latencies, rate)
-        });
+    produce_for(&mut client, topic, WARM_UP);
+    let mut alone = Vec::new();
+    let mut beside = COMMITS.map(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        alone.push(produce_for(&mut client, topic, SPAN));
+        println!("commits: producing alone: {}", told(alone.last().expect("just pushed")));
+        for (load, rounds) in COMMITS.into_iter().zip(&mut beside) {
+            let (latencies, rate) = produce_beside(&broker, &mut client, topic, load);
+            let (partitions, requests) = load;
+            println!(
+                "commits: {partitions} offsets a request, {requests} requests a second asked for, {rate:.0} offsets a second made: {}",
+                told(&latencies)
+            );
+            rounds.push(latencies);
+        }
+    }
+    let p99 = |rounds: &[Vec<Duration>]| {
+        let mut all: Vec<f64> = rounds.iter().map(|latencies| at(latencies, 0.99)).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    println!("commits: median p99 of {ROUNDS} rounds: alone {:.2} ms", p99(&alone));
+    for ((partitions, requests), rounds) in COMMITS.into_iter().zip(&beside) {
         println!(
-            "commits: {partitions} offsets a request, {asked} offsets a second asked for, {rate:.0} made: {}",
-            told(&latencies)
+            "commits: median p99 of {ROUNDS} rounds: beside {requests} requests a second of {partitions} offsets {:.2} ms, {:+.0} %",
+            p99(rounds),
+            (p99(rounds) / p99(&alone) - 1.0) * 100.0
         );
     }
-    println!("commits: producing alone again: {}", told(&produce_for(&mut client, topic, SPAN)));
 }
 
 /// A member with a connection of its own.
