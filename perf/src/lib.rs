@@ -14,6 +14,7 @@ pub mod load;
 pub mod machine;
 pub mod pace;
 pub mod payload;
+pub mod plan;
 pub mod report;
 pub mod run;
 

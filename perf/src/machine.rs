@@ -1,6 +1,7 @@
 //! The machine of a run and the processes on it: what stands beside the figures, from the kernel's own files.
 
 use serde_json::{Value, json};
+use std::fmt;
 use std::fs;
 
 /// CPU time and memory of a process.
@@ -8,8 +9,66 @@ use std::fs;
 pub struct ProcessUse {
     /// User and system time so far, in seconds.
     pub cpu_seconds: f64,
+    /// Memory it has, in bytes.
+    pub rss_bytes: u64,
     /// The most memory it had at a time, in bytes.
     pub peak_rss_bytes: u64,
+}
+
+/// A process that is watched while a load runs.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    pid: u32,
+    before: Option<ProcessUse>,
+    last: Option<ProcessUse>,
+}
+
+impl Watched {
+    /// Begins with what it has used by now.
+    pub fn begin(pid: u32) -> Watched {
+        let before = process_use(pid);
+        Watched { pid, before, last: before }
+    }
+
+    /// What it has used since this was last asked, `seconds` ago: cores and bytes.
+    pub fn interval(&mut self, seconds: f64) -> Value {
+        let Some(now) = process_use(self.pid) else { return json!({ "pid": self.pid, "gone": true }) };
+        let before = self.last.replace(now).unwrap_or(now);
+        let cores = (now.cpu_seconds - before.cpu_seconds) / seconds;
+        json!({ "pid": self.pid, "cores": cores, "rss_bytes": now.rss_bytes })
+    }
+
+    /// CPU seconds since it is watched.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        Some(self.last?.cpu_seconds - self.before?.cpu_seconds)
+    }
+
+    /// The most memory it had at a time, in bytes.
+    pub fn peak_rss_bytes(&self) -> Option<u64> {
+        self.last.map(|last| last.peak_rss_bytes)
+    }
+
+    /// What it has used since it is watched.
+    pub fn whole(&self) -> Value {
+        match (self.cpu_seconds(), self.peak_rss_bytes()) {
+            (Some(cpu), Some(peak)) => {
+                json!({ "pid": self.pid, "cpu_seconds": cpu, "peak_rss_bytes": peak })
+            }
+            _ => json!({ "pid": self.pid, "gone": true }),
+        }
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.cpu_seconds(), self.peak_rss_bytes()) {
+            (Some(cpu), Some(peak)) => {
+                let mebibytes = peak as f64 / f64::from(1 << 20);
+                write!(out, "process {}: {cpu:.2} CPU seconds, {mebibytes:.1} MiB at most", self.pid)
+            }
+            _ => write!(out, "process {}: there is none", self.pid),
+        }
+    }
 }
 
 /// What a process has used; `None` when there is none of that id.
@@ -19,6 +78,7 @@ pub fn process_use(pid: u32) -> Option<ProcessUse> {
     let ticks_per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
     Some(ProcessUse {
         cpu_seconds: cpu_ticks(&stat)? as f64 / ticks_per_second as f64,
+        rss_bytes: field_kib(&status, "VmRSS:")? * 1024,
         peak_rss_bytes: field_kib(&status, "VmHWM:")? * 1024,
     })
 }

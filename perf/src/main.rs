@@ -1,6 +1,6 @@
 //! The binary `hayate-perf`.
 
-use hayate_perf::{cli, run};
+use hayate_perf::cli;
 use std::process::ExitCode;
 
 /// Exit code of a mistaken command line.
@@ -10,7 +10,7 @@ const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let asked = match cli::parse(std::env::args_os()) {
-        Ok(cli::Asked::Run(asked)) => asked,
+        Ok(cli::Asked::Do(asked)) => asked,
         Ok(cli::Asked::Print(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match run::run(&asked) {
+    match asked.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hayate-perf: {error}");

@@ -1,7 +1,6 @@
 //! The perf harness against real brokers: it counts what happened, every record once, and says so when something did not.
 
 use hayate_perf::cli::{Asked, parse};
-use hayate_perf::run::run;
 use hayate_tests::broker::{Broker, fresh_folder};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -15,11 +14,11 @@ fn perf(line: &str) -> (Value, Result<(), String>) {
     let file = folder.join("result.json");
     fs::create_dir_all(&folder).expect("a folder");
     let words = format!("hayate-perf {line} --json {}", file.display());
-    let plan = match parse(words.split_whitespace().map(OsString::from)) {
-        Ok(Asked::Run(plan)) => plan,
+    let job = match parse(words.split_whitespace().map(OsString::from)) {
+        Ok(Asked::Do(job)) => job,
         other => panic!("{line}: {other:?}"),
     };
-    let ended = run(&plan).map_err(|error| error.to_string());
+    let ended = job.run().map_err(|error| error.to_string());
     let document = fs::read_to_string(&file).ok().map(|text| serde_json::from_str(&text).expect("JSON"));
     fs::remove_dir_all(&folder).expect("the folder goes");
     (document.unwrap_or(Value::Null), ended)
