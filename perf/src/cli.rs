@@ -4,6 +4,7 @@ pub mod options;
 
 use crate::PerfError;
 use crate::plan::{self, Workload};
+use crate::search;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 use std::any::Any;
@@ -56,6 +57,7 @@ fn subcommands() -> Vec<Subcommand> {
             command: plan::command(Workload::EndToEnd),
             read: |matches| Ok(Box::new(plan::read(Workload::EndToEnd, matches)?)),
         },
+        Subcommand { command: search::command(), read: |matches| Ok(Box::new(search::read(matches)?)) },
     ]
 }
 
@@ -150,6 +152,11 @@ mod tests {
             "consume --rate 5",
             "e2e",
             "produce --acks 0",
+            "search --rate max",
+            "search --hlog file",
+            "search --of consume",
+            "search --percentile 101",
+            "search --precision 0",
         ] {
             let mistake = asked(line).expect_err(line);
             assert!(!mistake.contains('\n') && !mistake.is_empty(), "{line}: {mistake}");

@@ -17,5 +17,6 @@ pub mod payload;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod search;
 
 pub use error::PerfError;

@@ -86,6 +86,32 @@ fn as_fast_as_can_be_is_counted_too() {
 }
 
 #[test]
+fn a_search_ends_at_the_highest_rate_that_keeps_its_latency() {
+    let broker = Broker::start();
+    let line = |more: &str| {
+        format!(
+            "search --bootstrap-server {} --warm-up 0 --duration 0.5 --pause 0 --record-size 50 {more}",
+            broker.bootstrap()
+        )
+    };
+    let (told, ended) = perf(&line("--rate 1000 --limit-ms 5000 --max-rate 4000"));
+    assert_eq!(ended, Ok(()));
+    assert_eq!(told["rate"], 4000.0);
+    let rates: Vec<f64> = told["trials"]
+        .as_array()
+        .expect("trials")
+        .iter()
+        .map(|trial| trial["rate"].as_f64().expect("a rate"))
+        .collect();
+    assert_eq!(rates, [1000.0, 2000.0, 4000.0, 4000.0]);
+    assert_eq!(records(&told["trials"][1]["sides"]["e2e"]), 1000);
+    // Nobody answers in a microsecond.
+    let (told, ended) = perf(&line("--of produce --limit-ms 0.001 --rate 4"));
+    assert!(ended.expect_err("too slow").contains("not even the lowest rate"));
+    assert_eq!(told["rate"], Value::Null);
+}
+
+#[test]
 fn a_broker_that_dies_ends_the_run_and_what_was_measured_is_kept() {
     let mut broker = Broker::start();
     let line =
