@@ -3,6 +3,7 @@
 pub mod options;
 
 use crate::PerfError;
+use crate::compare;
 use crate::plan::{self, Workload};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
@@ -56,6 +57,7 @@ fn subcommands() -> Vec<Subcommand> {
             command: plan::command(Workload::EndToEnd),
             read: |matches| Ok(Box::new(plan::read(Workload::EndToEnd, matches)?)),
         },
+        Subcommand { command: compare::command(), read: |matches| Ok(Box::new(compare::read(matches)?)) },
     ]
 }
 

@@ -9,7 +9,8 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest,
 };
 use kafka_protocol::protocol::{Message, Request, StrBytes};
 use std::collections::BTreeMap;
@@ -22,6 +23,10 @@ pub const LATEST: i64 = -1;
 /// How long a new topic may take until every partition has a leader.
 const LEADERS_PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
+/// `DeleteTopics` names topics in this version; later ones have a list of another form.
+const DELETE_BY_NAME_VERSION_MAX: i16 = 5;
+/// How long a broker may take to delete a topic.
+const DELETE_MS_MAX: i32 = 30_000;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 
@@ -102,6 +107,34 @@ impl Cluster {
         let described = self.describe(name)?;
         PerfError::check(|| format!("topic {name}"), described.error_code)?;
         self.found(name)
+    }
+
+    /// Whether it serves: it tells of at least one broker.
+    ///
+    /// # Errors
+    /// Of the connection, and [`PerfError::Impossible`] while it knows of none.
+    pub fn serves(&mut self) -> Result<(), PerfError> {
+        let request = MetadataRequest::default().with_topics(Some(Vec::new()));
+        match self.connection.ask(&request)?.brokers.is_empty() {
+            true => Err(PerfError::Impossible("the cluster knows of no broker".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Deletes a topic; one that is not there is none to delete.
+    ///
+    /// # Errors
+    /// [`PerfError::Refused`] and of the connection.
+    pub fn delete(&mut self, name: &str) -> Result<(), PerfError> {
+        let request = DeleteTopicsRequest::default()
+            .with_topic_names(vec![text(name).into()])
+            .with_timeout_ms(DELETE_MS_MAX);
+        self.connection.send(DELETE_BY_NAME_VERSION_MAX, &request)?;
+        let response = self.connection.receive::<DeleteTopicsRequest>()?;
+        match response.responses.first().map_or(0, |deleted| deleted.error_code) {
+            UNKNOWN_TOPIC_OR_PARTITION => Ok(()),
+            code => PerfError::check(|| format!("topic {name} cannot be deleted"), code),
+        }
     }
 
     fn create(&mut self, wanted: &Wanted) -> Result<(), PerfError> {

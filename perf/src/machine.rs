@@ -30,6 +30,11 @@ impl Watched {
         Watched { pid, before, last: before }
     }
 
+    /// Counts its CPU time from now on.
+    pub fn count_from_now(&mut self) {
+        self.before = process_use(self.pid);
+    }
+
     /// What it has used since this was last asked, `seconds` ago: cores and bytes.
     pub fn interval(&mut self, seconds: f64) -> Value {
         let Some(now) = process_use(self.pid) else { return json!({ "pid": self.pid, "gone": true }) };
