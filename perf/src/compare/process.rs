@@ -179,7 +179,7 @@ fn last_words(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Process, last_words};
+    use super::{LOOK_EVERY, Process, last_words};
     use crate::compare::interrupt::Interrupt;
     use crate::compare::processes;
     use std::collections::BTreeMap;
@@ -225,14 +225,15 @@ mod tests {
 
     #[test]
     fn a_group_ends_with_its_process_even_if_it_does_not_want_to() {
-        for (name, script) in
-            [("children", "sleep 100 & sleep 100"), ("deaf", "trap '' TERM; while true; do sleep 0.01; done")]
-        {
+        for (name, script) in [
+            ("children", "sleep 100 & echo here; sleep 100"),
+            ("deaf", "trap '' TERM; echo here; while true; do sleep 0.01; done"),
+        ] {
             let (process, log) = sh(name, script, Duration::from_millis(300));
             let group = process.group.as_raw();
-            while std::fs::read_to_string(format!("/proc/{group}/cmdline"))
-                .is_ok_and(|line| !line.starts_with("sh"))
-            {}
+            while std::fs::read_to_string(&log).is_ok_and(|said| said.is_empty()) {
+                std::thread::sleep(LOOK_EVERY);
+            }
             assert!(processes::group(group).contains(&process.pid()));
             drop(process);
             assert!(processes::group(group).is_empty(), "{name}");
