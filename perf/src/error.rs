@@ -46,6 +46,20 @@ impl PerfError {
     pub fn check(what: impl FnOnce() -> String, code: i16) -> Result<(), PerfError> {
         if code == 0 { Ok(()) } else { Err(PerfError::Refused { what: what(), code }) }
     }
+
+    /// Whether the same request may soon be answered well.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            PerfError::Refused { code, .. } => {
+                ErrorCode::from_code(*code).is_some_and(|known| known.is_retriable())
+            }
+            PerfError::Connection(_)
+            | PerfError::Impossible(_)
+            | PerfError::Broke { .. }
+            | PerfError::Incomplete(_)
+            | PerfError::File { .. } => false,
+        }
+    }
 }
 
 /// Kafka's name of a code, or the number.

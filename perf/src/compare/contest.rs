@@ -185,8 +185,11 @@ impl<'a> Contest<'a> {
         let plan = plan(&workload.run, topic, broker)?;
         broker.pid.into_iter().for_each(processes::reset_peak_memory);
         let outcome = self.measured(&plan)?;
-        let (sample, counts) = (sample(turn, &outcome), outcome.wrong.is_none());
-        Ok(Taken { sample, counts, why: outcome.verdict(&plan).err() })
+        let (sample, broke_off) = (sample(turn, &outcome), outcome.wrong.is_some());
+        let is_empty = outcome.sides().all(|(_, gauge)| gauge.records == 0);
+        let nothing = || is_empty.then(|| PerfError::Incomplete("nothing was measured".to_owned()));
+        let why = outcome.verdict(&plan).err().or_else(nothing);
+        Ok(Taken { sample, why, counts: !broke_off && !is_empty })
     }
 
     /// Does a load on a thread of its own, so that a signal is heard meanwhile; then the load is left alone, and breaks off with its broker.
