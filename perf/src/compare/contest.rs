@@ -16,7 +16,7 @@ use crate::report::side;
 use crate::run::{Outcome, measure};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a signal is looked for while a load runs.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -144,9 +144,19 @@ impl<'a> Contest<'a> {
             Some(broker) => broker.wake(self.interrupt),
             None => self.begin(turn.target, results),
         };
-        let taken = woken.and_then(|()| self.loads(turn));
+        let taken = woken.and_then(|()| self.settle()).and_then(|()| self.loads(turn));
         self.rest_or_give_up(turn.target, taken.as_ref().err());
         taken
+    }
+
+    /// Lets a broker that was just woken or started do what it has missed.
+    fn settle(&self) -> Result<(), PerfError> {
+        let deadline = Instant::now() + Duration::from_secs_f64(self.comparison.settle_seconds);
+        while Instant::now() < deadline {
+            self.interrupt.check()?;
+            std::thread::sleep(LOOK_EVERY.min(deadline.saturating_duration_since(Instant::now())));
+        }
+        Ok(())
     }
 
     /// After a turn: a target whose broker has ended, or does not start, has no more.

@@ -34,6 +34,9 @@ pub struct Comparison {
     /// Brokers that are not measured are stopped (SIGSTOP) until their turn.
     #[serde(default)]
     pub pause_others: bool,
+    /// How long a broker that was woken or started runs before its turn's loads: what it has missed is not theirs.
+    #[serde(default)]
+    pub settle_seconds: f64,
     /// Each turn has a broker that was just started, and is stopped after it.
     #[serde(default)]
     pub restart: bool,
@@ -145,6 +148,9 @@ impl Comparison {
     fn check(&self) -> Result<(), String> {
         if self.rounds == 0 || i64::from(self.rounds.max(self.warm_up_rounds)) > ROUNDS_MAX {
             return Err(format!("rounds: from 1 to {ROUNDS_MAX}"));
+        }
+        if !(0.0..=SECONDS_MAX).contains(&self.settle_seconds) {
+            return Err(format!("settle_seconds: from 0 to {SECONDS_MAX}"));
         }
         distinct("target", self.targets.iter().map(|target| target.name.as_str()))?;
         distinct("workload", self.workloads.iter().map(|workload| workload.name.as_str()))?;
@@ -328,6 +334,8 @@ mod tests {
         for (head, tail, why) in [
             ("rounds = 0", "", "rounds: from 1"),
             ("rounds = 'x'", "", "line 1"),
+            ("settle_seconds = -1.0", "", "settle_seconds: from 0"),
+            ("settle_seconds = nan", "", "settle_seconds: from 0"),
             ("speed = 1", "", "unknown field"),
             ("baseline = 'c'", "", "no target is called c"),
             ("restart = true", "", "target b: restart"),

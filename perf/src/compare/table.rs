@@ -57,6 +57,9 @@ fn manner(comparison: &Comparison) -> String {
     ] {
         text += if is_so { what } else { "" };
     }
+    if comparison.settle_seconds > 0.0 {
+        text += &format!(", {} s for a broker to settle before its turn", comparison.settle_seconds);
+    }
     let baseline = &comparison.targets[comparison.baseline()].name;
     text + &format!(
         ". Median (least – most); **ratios** are to `{baseline}` in the same round: their median (least – most)."
