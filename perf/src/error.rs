@@ -91,3 +91,18 @@ impl From<ConnectionError> for PerfError {
 pub fn broke(address: &str, cause: &ClientError) -> PerfError {
     PerfError::Broke { address: address.to_owned(), cause: cause.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PerfError;
+
+    #[test]
+    fn refusals_pass_when_clients_would_try_again() {
+        let refused = |code| PerfError::Refused { what: String::new(), code };
+        // NOT_LEADER_OR_FOLLOWER, COORDINATOR_LOAD_IN_PROGRESS; INVALID_TOPIC_EXCEPTION, and a code that nobody knows.
+        for (code, passes) in [(6, true), (14, true), (17, false), (31_000, false)] {
+            assert_eq!(refused(code).is_passing(), passes, "{code}");
+        }
+        assert!(!PerfError::Impossible(String::new()).is_passing());
+    }
+}
