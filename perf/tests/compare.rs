@@ -55,3 +55,22 @@ fn a_signal_ends_it_and_all_that_it_started() {
         fs::remove_dir_all(&folder).expect("the folder goes");
     }
 }
+
+#[test]
+fn the_examples_are_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("compare");
+    let paths = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        // What is looked for last is missing: all else was read and checked, and nothing is started.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hayate-perf"));
+        command.arg("compare").arg(&file).args(["--only", "none"]);
+        command.envs([("HAYATE_BINARY", "hayate"), ("KAFKA_HOME", "kafka")]);
+        let ended = command.output().expect("it can be run");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains("no workload is called none"), "{}: {said}", file.display());
+    }
+}
