@@ -110,7 +110,8 @@ pub fn environment() -> Value {
     json!({
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "cpu": model.map(|(_, model)| model.trim()),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        // Of the machine: this process may be pinned.
+        "cores": cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
         "memory_bytes": field_kib(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0) * 1024,
         "load_average_before": read("/proc/loadavg").split_whitespace().next().and_then(|load| load.parse::<f64>().ok()),
         "hayate_perf": env!("CARGO_PKG_VERSION"),
