@@ -3,6 +3,7 @@
 pub mod options;
 
 use crate::PerfError;
+use crate::compare;
 use crate::plan::{self, Workload};
 use crate::search;
 use clap::error::ErrorKind;
@@ -58,6 +59,7 @@ fn subcommands() -> Vec<Subcommand> {
             read: |matches| Ok(Box::new(plan::read(Workload::EndToEnd, matches)?)),
         },
         Subcommand { command: search::command(), read: |matches| Ok(Box::new(search::read(matches)?)) },
+        Subcommand { command: compare::command(), read: |matches| Ok(Box::new(compare::read(matches)?)) },
     ]
 }
 

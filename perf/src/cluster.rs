@@ -3,13 +3,15 @@
 use crate::PerfError;
 use crate::load::Topic;
 use hayate_net::client::blocking::{Caller, Connection};
+use hayate_net::error::ErrorCode;
 use hayate_storage::batch::ProducerId;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest,
 };
 use kafka_protocol::protocol::{Message, Request, StrBytes};
 use std::collections::BTreeMap;
@@ -19,9 +21,13 @@ use std::time::{Duration, Instant};
 pub const EARLIEST: i64 = -2;
 /// And for the end by this one.
 pub const LATEST: i64 = -1;
-/// How long a new topic may take until every partition has a leader.
-const LEADERS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a broker may refuse what passes, such as a new topic until every partition has a leader.
+const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
+/// `DeleteTopics` names topics in this version; later ones have a list of another form.
+const DELETE_BY_NAME_VERSION_MAX: i16 = 5;
+/// How long a broker may take to delete a topic.
+const DELETE_MS_MAX: i32 = 30_000;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 
@@ -104,6 +110,34 @@ impl Cluster {
         self.found(name)
     }
 
+    /// Whether it serves: it tells of at least one broker.
+    ///
+    /// # Errors
+    /// Of the connection, and [`PerfError::Impossible`] while it knows of none.
+    pub fn serves(&mut self) -> Result<(), PerfError> {
+        let request = MetadataRequest::default().with_topics(Some(Vec::new()));
+        match self.connection.ask(&request)?.brokers.is_empty() {
+            true => Err(PerfError::Impossible("the cluster knows of no broker".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Deletes a topic; one that is not there is none to delete.
+    ///
+    /// # Errors
+    /// [`PerfError::Refused`] and of the connection.
+    pub fn delete(&mut self, name: &str) -> Result<(), PerfError> {
+        let request = DeleteTopicsRequest::default()
+            .with_topic_names(vec![text(name).into()])
+            .with_timeout_ms(DELETE_MS_MAX);
+        self.connection.send(DELETE_BY_NAME_VERSION_MAX, &request)?;
+        let response = self.connection.receive::<DeleteTopicsRequest>()?;
+        match response.responses.first().map_or(0, |deleted| deleted.error_code) {
+            UNKNOWN_TOPIC_OR_PARTITION => Ok(()),
+            code => PerfError::check(|| format!("topic {name} cannot be deleted"), code),
+        }
+    }
+
     fn create(&mut self, wanted: &Wanted) -> Result<(), PerfError> {
         let config = |(name, value): &(String, String)| {
             CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
@@ -124,27 +158,22 @@ impl Cluster {
         }
     }
 
-    /// A topic whose partitions all have leaders, once they have.
+    /// A topic whose partitions all have leaders that know it, once they have: a new one takes a while.
     fn found(&mut self, name: &str) -> Result<Found, PerfError> {
-        let deadline = Instant::now() + LEADERS_PATIENCE;
-        loop {
+        patiently(|| {
             let described = self.describe(name)?;
-            let leaders: BTreeMap<i32, i32> = described
-                .partitions
-                .iter()
-                .map(|partition| (partition.partition_index, partition.leader_id.0))
-                .collect();
-            if described.error_code == 0 && !leaders.is_empty() && leaders.values().all(|leader| *leader >= 0)
-            {
-                let topic = Topic { name: name.to_owned(), id: described.topic_id };
-                return Ok(Found { topic, leaders });
+            PerfError::check(|| format!("topic {name}"), described.error_code)?;
+            let led = described.partitions.iter();
+            let leaders: BTreeMap<i32, i32> =
+                led.map(|partition| (partition.partition_index, partition.leader_id.0)).collect();
+            if leaders.is_empty() || leaders.values().any(|leader| *leader < 0) {
+                let what = format!("topic {name}: not every partition has a leader");
+                return Err(PerfError::Refused { what, code: ErrorCode::LeaderNotAvailable.code() });
             }
-            if Instant::now() >= deadline {
-                PerfError::check(|| format!("topic {name}"), described.error_code)?;
-                return Err(PerfError::Impossible(format!("topic {name}: not every partition has a leader")));
-            }
-            std::thread::sleep(PAUSE);
-        }
+            let topic = Topic { name: name.to_owned(), id: described.topic_id };
+            let found = Found { topic, leaders };
+            self.offsets(&found, LATEST).map(|_| found)
+        })
     }
 
     fn describe(&mut self, name: &str) -> Result<MetadataResponseTopic, PerfError> {
@@ -178,9 +207,11 @@ impl Cluster {
             .with_transaction_timeout_ms(60_000)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
-        let response = self.connection.ask(&request)?;
-        PerfError::check(|| "a producer's id".to_owned(), response.error_code)?;
-        Ok((ProducerId(response.producer_id.0), response.producer_epoch))
+        patiently(|| {
+            let response = self.connection.ask(&request)?;
+            PerfError::check(|| "a producer's id".to_owned(), response.error_code)?;
+            Ok((ProducerId(response.producer_id.0), response.producer_epoch))
+        })
     }
 
     /// The offset of each partition at `time`: [`EARLIEST`] or [`LATEST`].
@@ -211,6 +242,17 @@ impl Cluster {
             }
         }
         Ok(offsets)
+    }
+}
+
+/// Tries until it succeeds, fails for good, or takes too long: a new topic and a broker that just started refuse what they do soon after.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T, PerfError>) -> Result<T, PerfError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if error.is_passing() && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            ended => return ended,
+        }
     }
 }
 

@@ -46,6 +46,20 @@ impl PerfError {
     pub fn check(what: impl FnOnce() -> String, code: i16) -> Result<(), PerfError> {
         if code == 0 { Ok(()) } else { Err(PerfError::Refused { what: what(), code }) }
     }
+
+    /// Whether the same request may soon be answered well.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            PerfError::Refused { code, .. } => {
+                ErrorCode::from_code(*code).is_some_and(|known| known.is_retriable())
+            }
+            PerfError::Connection(_)
+            | PerfError::Impossible(_)
+            | PerfError::Broke { .. }
+            | PerfError::Incomplete(_)
+            | PerfError::File { .. } => false,
+        }
+    }
 }
 
 /// Kafka's name of a code, or the number.
@@ -76,4 +90,19 @@ impl From<ConnectionError> for PerfError {
 /// What a connection of the load says when its protocol fails.
 pub fn broke(address: &str, cause: &ClientError) -> PerfError {
     PerfError::Broke { address: address.to_owned(), cause: cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PerfError;
+
+    #[test]
+    fn refusals_pass_when_clients_would_try_again() {
+        let refused = |code| PerfError::Refused { what: String::new(), code };
+        // NOT_LEADER_OR_FOLLOWER, COORDINATOR_LOAD_IN_PROGRESS; INVALID_TOPIC_EXCEPTION, and a code that nobody knows.
+        for (code, passes) in [(6, true), (14, true), (17, false), (31_000, false)] {
+            assert_eq!(refused(code).is_passing(), passes, "{code}");
+        }
+        assert!(!PerfError::Impossible(String::new()).is_passing());
+    }
 }

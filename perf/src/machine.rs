@@ -30,6 +30,11 @@ impl Watched {
         Watched { pid, before, last: before }
     }
 
+    /// Counts its CPU time from now on.
+    pub fn count_from_now(&mut self) {
+        self.before = process_use(self.pid);
+    }
+
     /// What it has used since this was last asked, `seconds` ago: cores and bytes.
     pub fn interval(&mut self, seconds: f64) -> Value {
         let Some(now) = process_use(self.pid) else { return json!({ "pid": self.pid, "gone": true }) };
@@ -40,7 +45,8 @@ impl Watched {
 
     /// CPU seconds since it is watched.
     pub fn cpu_seconds(&self) -> Option<f64> {
-        Some(self.last?.cpu_seconds - self.before?.cpu_seconds)
+        // It may have been looked at last before it was counted from.
+        Some((self.last?.cpu_seconds - self.before?.cpu_seconds).max(0.0))
     }
 
     /// The most memory it had at a time, in bytes.
@@ -104,7 +110,8 @@ pub fn environment() -> Value {
     json!({
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "cpu": model.map(|(_, model)| model.trim()),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        // Of the machine: this process may be pinned.
+        "cores": cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
         "memory_bytes": field_kib(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0) * 1024,
         "load_average_before": read("/proc/loadavg").split_whitespace().next().and_then(|load| load.parse::<f64>().ok()),
         "hayate_perf": env!("CARGO_PKG_VERSION"),
@@ -113,7 +120,7 @@ pub fn environment() -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpu_ticks, field_kib, process_use};
+    use super::{Watched, cpu_ticks, field_kib, process_use};
 
     #[test]
     fn fields_are_found_whatever_a_process_is_called() {
@@ -121,6 +128,20 @@ mod tests {
         assert_eq!(cpu_ticks(stat), Some(42));
         assert_eq!(cpu_ticks("7 (a"), None);
         assert_eq!(field_kib("VmPeak:\t  9 kB\nVmHWM:\t  1234 kB\n", "VmHWM:"), Some(1234));
+    }
+
+    #[test]
+    fn what_was_used_before_it_counts_is_not_counted() {
+        let us = std::process::id();
+        let now = || process_use(us).expect("it runs").cpu_seconds;
+        let (mut whole, mut part, from) = (Watched::begin(us), Watched::begin(us), now());
+        while now() - from < 0.1 {}
+        part.count_from_now();
+        assert_eq!(part.cpu_seconds(), Some(0.0));
+        while now() - from < 0.15 {}
+        let _ = (whole.interval(1.0), part.interval(1.0));
+        let (whole, part) = (whole.cpu_seconds().expect("it runs"), part.cpu_seconds().expect("it runs"));
+        assert!(part >= 0.03 && whole - part >= 0.09, "{whole} {part}");
     }
 
     #[test]

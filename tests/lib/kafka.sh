@@ -15,6 +15,11 @@ echo_version() {
   echo "$KAFKA_VERSION"
 }
 
+# echo_home: the folder whose `libs` has the jars, as in a Kafka that was unpacked.
+echo_home() {
+  dirname "$KAFKA_LIBS"
+}
+
 kafka_fetch() {
   mvn -B -q -f "$TESTS_DIR/lib/kafka/pom.xml" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$1/libs"

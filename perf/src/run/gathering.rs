@@ -68,8 +68,13 @@ impl Running {
         let mut left = self.threads;
         let mut until = (self.clock.now() / INTERVAL + 1) * INTERVAL;
         let (mut produced, mut consumed) = (Gauge::default(), Gauge::default());
+        let mut warm_up_until = Some(gathered.times.measured_from);
         while left > 0 {
-            let wait = (until + TELLING).saturating_sub(self.clock.now());
+            if let Some(_over) = warm_up_until.take_if(|over| *over <= self.clock.now()) {
+                gathered.begin_measuring();
+            }
+            let next = (until + TELLING).min(warm_up_until.unwrap_or(u64::MAX));
+            let wait = next.saturating_sub(self.clock.now());
             match self.figures.recv_timeout(Duration::from_nanos(wait)) {
                 Ok(figures) => {
                     produced.add(&figures.produced);

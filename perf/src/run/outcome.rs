@@ -50,6 +50,11 @@ impl Outcome {
         }
     }
 
+    /// The warm-up is over: what processes use counts from now on, as records do.
+    pub fn begin_measuring(&mut self) {
+        self.processes.iter_mut().for_each(Watched::count_from_now);
+    }
+
     /// Its sides by name, and what they have counted.
     pub fn sides(&self) -> impl Iterator<Item = (&'static str, &Gauge)> {
         let consumed = if self.workload == Workload::EndToEnd { "e2e" } else { "consume" };

@@ -10,6 +10,7 @@ use crate::load::{consumer, producer};
 use crate::pace::Pace;
 use crate::payload::Payload;
 use crate::plan::{Plan, Workload};
+use hayate_storage::batch::ProducerId;
 use hayate_storage::batch::scan::Checksums;
 use kafka_protocol::messages::{FetchRequest, ProduceRequest};
 use std::collections::BTreeMap;
@@ -64,11 +65,14 @@ impl<'a> Prepared<'a> {
             Workload::Consume => self.cluster.offsets(&self.found, LATEST)?,
             Workload::Produce | Workload::EndToEnd => BTreeMap::new(),
         };
+        // A broker may take long to give them, which must not be part of the run.
+        let count = links.iter().filter(|(_, produces, _)| *produces).map(|(.., links)| links.len()).sum();
+        let mut ids = self.producer_ids(count)?;
         let times = self.times();
         for (number, produces, links) in links {
             for (link, partitions) in links {
                 let side = match produces {
-                    true => Side::Producer(self.producer(number, &link, partitions, times)?),
+                    true => Side::Producer(self.producer(number, &link, partitions, times, ids.pop())?),
                     false => Side::Consumer(self.consumer(&link, &partitions, times, &starts, &ends)?),
                 };
                 let thread = number % self.plan.threads + if produces { 0 } else { self.plan.threads };
@@ -80,9 +84,12 @@ impl<'a> Prepared<'a> {
 
     fn times(&self) -> Times {
         let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 4);
-        let start = self.clock.now() + LEAD;
-        // What a topic holds is read once, and each record counts.
-        let warm_up = if self.plan.workload == Workload::Consume { 0 } else { nanos(self.plan.warm_up) };
+        // What a topic holds is read at once and once, and each record counts.
+        let (lead, warm_up) = match self.plan.workload {
+            Workload::Consume => (0, 0),
+            Workload::Produce | Workload::EndToEnd => (LEAD, nanos(self.plan.warm_up)),
+        };
+        let start = self.clock.now() + lead;
         let measured_from = start + warm_up;
         Times { start, measured_from, end: measured_from + nanos(self.plan.duration) }
     }
@@ -98,16 +105,22 @@ impl<'a> Prepared<'a> {
         by_leader.into_iter().map(open).collect()
     }
 
+    /// Ids for so many producers, if they are to be idempotent.
+    fn producer_ids(&mut self, count: usize) -> Result<Vec<(ProducerId, i16)>, PerfError> {
+        let count = if self.plan.idempotence { count } else { 0 };
+        (0..count).map(|_| self.cluster.producer_id()).collect()
+    }
+
     fn producer(
-        &mut self,
+        &self,
         number: usize,
         link: &Link,
         partitions: Vec<i32>,
         times: Times,
+        id: Option<(ProducerId, i16)>,
     ) -> Result<producer::Producer, PerfError> {
         let plan = self.plan;
         let lanes_in_all = plan.producers.max(self.found.leaders.len());
-        let id = if plan.idempotence { Some(self.cluster.producer_id()?) } else { None };
         let manner = producer::Manner {
             acks: plan.acks,
             batch_bytes: plan.batch_bytes,
