@@ -3,6 +3,7 @@
 pub mod options;
 
 use crate::PerfError;
+use crate::commit::{self, Commit};
 use crate::plan::{self, Workload};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
@@ -56,6 +57,7 @@ fn subcommands() -> Vec<Subcommand> {
             command: plan::command(Workload::EndToEnd),
             read: |matches| Ok(Box::new(plan::read(Workload::EndToEnd, matches)?)),
         },
+        Subcommand { command: commit::command(), read: |matches| Ok(Box::new(Commit::read(matches)?)) },
     ]
 }
 

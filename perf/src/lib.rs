@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod commit;
 pub mod error;
 pub mod gauge;
 pub mod link;
@@ -17,5 +18,6 @@ pub mod payload;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod trial;
 
 pub use error::PerfError;

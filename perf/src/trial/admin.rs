@@ -1,0 +1,168 @@
+//! Single questions to a cluster: coordinators of groups, topics and groups that come and go.
+
+use crate::PerfError;
+use crate::run::caller;
+use hayate_net::client::BrokerVersions;
+use hayate_net::client::blocking::Connection;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::{
+    DeleteGroupsRequest, DeleteTopicsRequest, FindCoordinatorRequest, GroupId, TopicName,
+};
+use kafka_protocol::protocol::{Request, StrBytes};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// First version of `FindCoordinator` that asks for many.
+const BATCHES_SINCE: i16 = 4;
+/// First version of `DeleteTopics` with topics in place of names.
+const TOPICS_SINCE: i16 = 6;
+/// Groups of one question.
+const GROUPS_MAX: usize = 1000;
+/// How long coordinators are awaited.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
+const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+const GROUP_ID_NOT_FOUND: i16 = 69;
+
+/// A connection for questions.
+pub struct Admin {
+    connection: Connection,
+    versions: BrokerVersions,
+}
+
+/// A coordinator of a group, as one answer has it.
+type Told = (String, i16, String);
+
+impl Admin {
+    /// Connects to the first broker of a list that answers.
+    ///
+    /// # Errors
+    /// Why the last one did not.
+    pub fn open(bootstrap: &[String]) -> Result<Admin, PerfError> {
+        let mut last = PerfError::Impossible("no broker is named".to_owned());
+        for address in bootstrap {
+            let versions = Connection::open(address, &caller()).map(|connection| connection.into_parts().2);
+            match versions.and_then(|versions| Ok((versions, Connection::open(address, &caller())?))) {
+                Ok((versions, connection)) => return Ok(Admin { connection, versions }),
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks, in the highest version that both know.
+    ///
+    /// # Errors
+    /// [`PerfError::Connection`].
+    pub fn ask<R: Request>(&mut self, request: &R) -> Result<R::Response, PerfError> {
+        Ok(self.connection.ask(request)?)
+    }
+
+    fn version<R: Request>(&self) -> i16 {
+        self.versions.pick::<R>().unwrap_or(R::VERSIONS.max)
+    }
+
+    /// Where the coordinators of groups are, `host:port` by group: asked for in batches, or one by one of a broker that knows no batches.
+    ///
+    /// # Errors
+    /// [`PerfError::Refused`], also when one is not there in time.
+    pub fn coordinators(&mut self, groups: &[String]) -> Result<BTreeMap<String, String>, PerfError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut missing: Vec<String> = groups.to_vec();
+        let mut found = BTreeMap::new();
+        loop {
+            let (mut left, mut last_code) = (Vec::new(), 0);
+            for (group, code, address) in self.find(&missing)? {
+                match code {
+                    0 => drop(found.insert(group, address)),
+                    COORDINATOR_LOAD_IN_PROGRESS | COORDINATOR_NOT_AVAILABLE => {
+                        last_code = code;
+                        left.push(group);
+                    }
+                    code => PerfError::check(|| format!("the coordinator of group {group}"), code)?,
+                }
+            }
+            if left.is_empty() {
+                return Ok(found);
+            }
+            if Instant::now() >= deadline {
+                PerfError::check(|| format!("the coordinator of group {}", left[0]), last_code)?;
+            }
+            std::thread::sleep(PAUSE);
+            missing = left;
+        }
+    }
+
+    fn find(&mut self, groups: &[String]) -> Result<Vec<Told>, PerfError> {
+        match self.version::<FindCoordinatorRequest>() {
+            BATCHES_SINCE.. => self.find_batches(groups),
+            _ => groups.iter().map(|group| self.find_one(group)).collect(),
+        }
+    }
+
+    fn find_batches(&mut self, groups: &[String]) -> Result<Vec<Told>, PerfError> {
+        let mut told = Vec::new();
+        for some in groups.chunks(GROUPS_MAX) {
+            let keys = some.iter().map(|group| text(group)).collect();
+            let response = self.ask(&FindCoordinatorRequest::default().with_coordinator_keys(keys))?;
+            if response.coordinators.len() != some.len() {
+                return Err(PerfError::Impossible("the broker does not tell of every group".to_owned()));
+            }
+            told.extend(
+                response
+                    .coordinators
+                    .into_iter()
+                    .map(|each| (each.key.to_string(), each.error_code, address(&each.host, each.port))),
+            );
+        }
+        Ok(told)
+    }
+
+    fn find_one(&mut self, group: &str) -> Result<Told, PerfError> {
+        let told = self.ask(&FindCoordinatorRequest::default().with_key(text(group)))?;
+        Ok((group.to_owned(), told.error_code, address(&told.host, told.port)))
+    }
+
+    /// Deletes a topic.
+    ///
+    /// # Errors
+    /// [`PerfError::Refused`].
+    pub fn delete_topic(&mut self, name: &str) -> Result<(), PerfError> {
+        let request = DeleteTopicsRequest::default().with_timeout_ms(30_000);
+        let named = TopicName(text(name));
+        let request = match self.version::<DeleteTopicsRequest>() {
+            TOPICS_SINCE.. => request.with_topics(vec![DeleteTopicState::default().with_name(Some(named))]),
+            _ => request.with_topic_names(vec![named]),
+        };
+        let response = self.ask(&request)?;
+        let code = response.responses.first().map_or(0, |told| told.error_code);
+        PerfError::check(|| format!("topic {name} cannot be deleted"), code)
+    }
+
+    /// Deletes groups without members, where this broker coordinates them; those that are not there do no harm.
+    ///
+    /// # Errors
+    /// [`PerfError::Refused`].
+    pub fn delete_groups(&mut self, groups: &[String]) -> Result<(), PerfError> {
+        for some in groups.chunks(GROUPS_MAX) {
+            let names = some.iter().map(|group| GroupId(text(group))).collect();
+            let response = self.ask(&DeleteGroupsRequest::default().with_groups_names(names))?;
+            for told in response.results.iter().filter(|told| told.error_code != GROUP_ID_NOT_FOUND) {
+                let what = || format!("group {} cannot be deleted", told.group_id.0);
+                PerfError::check(what, told.error_code)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As it is connected to: an IPv6 address stands in brackets.
+fn address(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// A text as messages have it.
+pub fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
