@@ -4,6 +4,8 @@ pub mod options;
 
 use crate::PerfError;
 use crate::commit::{self, Commit};
+use crate::connections::{self, Connections};
+use crate::partitions::{self, Partitions};
 use crate::plan::{self, Workload};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
@@ -58,6 +60,14 @@ fn subcommands() -> Vec<Subcommand> {
             read: |matches| Ok(Box::new(plan::read(Workload::EndToEnd, matches)?)),
         },
         Subcommand { command: commit::command(), read: |matches| Ok(Box::new(Commit::read(matches)?)) },
+        Subcommand {
+            command: connections::command(),
+            read: |matches| Ok(Box::new(Connections::read(matches)?)),
+        },
+        Subcommand {
+            command: partitions::command(),
+            read: |matches| Ok(Box::new(Partitions::read(matches)?)),
+        },
     ]
 }
 

@@ -4,9 +4,12 @@ use crate::PerfError;
 use crate::run::caller;
 use hayate_net::client::BrokerVersions;
 use hayate_net::client::blocking::Connection;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DeleteTopicsRequest, FindCoordinatorRequest, GroupId, TopicName,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, FindCoordinatorRequest, GroupId,
+    MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use std::collections::BTreeMap;
@@ -21,6 +24,7 @@ const GROUPS_MAX: usize = 1000;
 /// How long coordinators are awaited.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const GROUP_ID_NOT_FOUND: i16 = 69;
@@ -124,6 +128,55 @@ impl Admin {
         Ok((group.to_owned(), told.error_code, address(&told.host, told.port)))
     }
 
+    /// Creates a topic that is not there; how long it takes until all its partitions have leaders is for [`Admin::has_leaders`] to say.
+    ///
+    /// # Errors
+    /// [`PerfError::Refused`], also when it is there.
+    pub fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        configs: &[(String, String)],
+    ) -> Result<(), PerfError> {
+        let config = |(name, value): &(String, String)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        };
+        let new = CreatableTopic::default()
+            .with_name(TopicName(text(name)))
+            .with_num_partitions(partitions)
+            .with_replication_factor(replication_factor)
+            .with_configs(configs.iter().map(config).collect());
+        let request = CreateTopicsRequest::default().with_topics(vec![new]).with_timeout_ms(30_000);
+        let response = self.ask(&request)?;
+        let told = response.topics.first();
+        let code = told.map_or(UNKNOWN_TOPIC_OR_PARTITION, |told| told.error_code);
+        let words = told.and_then(|told| told.error_message.as_deref()).unwrap_or_default();
+        PerfError::check(|| format!("topic {name} cannot be made: {words}"), code)
+    }
+
+    /// Whether this broker says that all of so many partitions have leaders.
+    ///
+    /// # Errors
+    /// [`PerfError::Connection`].
+    pub fn has_leaders(&mut self, name: &str, partitions: i32) -> Result<bool, PerfError> {
+        let response = self.ask(&about(name))?;
+        let Some(told) = response.topics.first() else { return Ok(false) };
+        Ok(told.error_code == 0
+            && i32::try_from(told.partitions.len()) == Ok(partitions)
+            && told.partitions.iter().all(|partition| partition.leader_id.0 >= 0))
+    }
+
+    /// `host:port` of each broker.
+    ///
+    /// # Errors
+    /// [`PerfError::Connection`].
+    pub fn brokers(&mut self) -> Result<Vec<String>, PerfError> {
+        let request = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let response = self.ask(&request)?;
+        Ok(response.brokers.iter().map(|broker| address(&broker.host, broker.port)).collect())
+    }
+
     /// Deletes a topic.
     ///
     /// # Errors
@@ -155,6 +208,11 @@ impl Admin {
         }
         Ok(())
     }
+}
+
+fn about(topic: &str) -> MetadataRequest {
+    let topic = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
+    MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false)
 }
 
 /// As it is connected to: an IPv6 address stands in brackets.
