@@ -7,6 +7,7 @@ use crate::commit::{self, Commit};
 use crate::connections::{self, Connections};
 use crate::partitions::{self, Partitions};
 use crate::plan::{self, Workload};
+use crate::rebalance::{self, Rebalance};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 use std::any::Any;
@@ -68,6 +69,7 @@ fn subcommands() -> Vec<Subcommand> {
             command: partitions::command(),
             read: |matches| Ok(Box::new(Partitions::read(matches)?)),
         },
+        Subcommand { command: rebalance::command(), read: |matches| Ok(Box::new(Rebalance::read(matches)?)) },
     ]
 }
 

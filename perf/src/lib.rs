@@ -18,6 +18,7 @@ pub mod pace;
 pub mod partitions;
 pub mod payload;
 pub mod plan;
+pub mod rebalance;
 pub mod report;
 pub mod run;
 pub mod trial;
