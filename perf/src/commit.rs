@@ -10,13 +10,13 @@ use crate::clock::{Clock, SECOND};
 use crate::cluster::{Cluster, Wanted};
 use crate::gauge::Gauge;
 use crate::link::Link;
-use crate::machine::Watched;
+use crate::machine::{Watched, environment};
 use crate::pace::Pace;
 use crate::plan::{self, Plan, Workload};
 use crate::report;
 use crate::run::{Outcome, caller, measure};
 use crate::trial::admin::Admin;
-use crate::trial::{Common, counted, document, machine_before, nanos, rate};
+use crate::trial::{Common, counted, document, nanos, rate};
 use clap::{ArgMatches, Command, value_parser};
 use committer::{Committer, Manner};
 use kafka_protocol::messages::OffsetCommitRequest;
@@ -182,7 +182,8 @@ impl Commit {
         links.into_iter().enumerate().map(worker).collect()
     }
 
-    /// The pace of a connection with so many of the groups; connections are out of step, so that requests come one by one.
+    /// The pace of a connection with so many of the groups; connections are out of step, so that requests come one by one. A run may have one
+    /// request a connection more than its rate says, where that does not come out even.
     fn pace(&self, number: usize, groups: usize, start: u64) -> Pace {
         if self.rate.is_infinite() {
             return Pace::Closed { start };
@@ -221,7 +222,7 @@ struct Became {
 
 impl Job for Commit {
     fn run(&self) -> Result<(), PerfError> {
-        let environment = machine_before();
+        let environment = environment();
         let mut cluster = Cluster::open(&self.common.bootstrap, &caller())?;
         cluster.topic(&Wanted {
             name: self.topic.clone(),
@@ -238,7 +239,7 @@ impl Job for Commit {
 
 impl Commit {
     fn measure(&self, links: Vec<(Link, Vec<String>)>) -> Result<Became, PerfError> {
-        let beside = self.producing()?.map(|plan| std::thread::spawn(move || (measure(&plan), plan)));
+        let beside = self.producing()?;
         let clock = Clock::start();
         let start = clock.now() + LEAD;
         let workers = self.workers(links, start)?;
@@ -257,6 +258,7 @@ impl Commit {
             processes: self.common.watched(),
             wrong: None,
         };
+        let beside = beside.map(|plan| std::thread::spawn(move || (measure(&plan), plan)));
         let handles: Vec<JoinHandle<()>> = threads
             .into_values()
             .map(|workers| {

@@ -9,11 +9,11 @@ use crate::cli::Job;
 use crate::cli::options::{get, many, option, seconds};
 use crate::clock::{Clock, SECOND};
 use crate::gauge::Gauge;
-use crate::machine::{Watched, process_use};
+use crate::machine::{Watched, environment, process_use};
 use crate::pace::Pace;
 use crate::run::caller;
 use crate::trial::wait::sleep_exactly;
-use crate::trial::{Common, counted, document, finite_rate, machine_before, nanos};
+use crate::trial::{Common, counted, document, finite_rate, nanos};
 use clap::{ArgMatches, Command, value_parser};
 use crowd::{Crowd, Route};
 use hayate_net::client::blocking::Connection;
@@ -143,7 +143,7 @@ struct Became {
 
 impl Job for Connections {
     fn run(&self) -> Result<(), PerfError> {
-        let environment = machine_before();
+        let environment = environment();
         limits::raise_descriptors(self.connections)?;
         let (routes, version) = (self.routes()?, self.version()?);
         let clock = Clock::start();

@@ -4,13 +4,13 @@ use crate::PerfError;
 use crate::cli::Job;
 use crate::cli::options::{get, many, millis, option, pair, seconds};
 use crate::gauge::Gauge;
-use crate::machine::Watched;
+use crate::machine::{Watched, environment};
 use crate::payload::Sizes;
 use crate::plan::{self, Plan, Workload};
 use crate::report;
 use crate::run::measure;
 use crate::trial::admin::Admin;
-use crate::trial::{Common, document, finite_rate, machine_before};
+use crate::trial::{Common, document, finite_rate};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -245,7 +245,7 @@ impl Partitions {
 
 impl Job for Partitions {
     fn run(&self) -> Result<(), PerfError> {
-        let mut document = document("partitions", self, machine_before());
+        let mut document = document("partitions", self, environment());
         let mut admins = self.admins()?;
         let (mut rows, mut ended) = (Vec::new(), Ok(()));
         for count in &self.counts {

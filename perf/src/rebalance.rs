@@ -14,11 +14,11 @@ use crate::cluster::{Cluster, Wanted};
 use crate::connections::limits::raise_descriptors;
 use crate::gauge::Gauge;
 use crate::link::Link;
-use crate::machine::Watched;
+use crate::machine::{Watched, environment};
 use crate::run::caller;
 use crate::trial::admin::Admin;
 use crate::trial::wait::sleep_exactly;
-use crate::trial::{Common, counted, document, machine_before, nanos};
+use crate::trial::{Common, counted, document, nanos};
 use clap::{ArgMatches, Command, value_parser};
 use classic::Classic;
 use consumer::Consumer;
@@ -234,7 +234,7 @@ fn gauges(rounds: &[Round]) -> [(&'static str, Gauge); 3] {
 
 impl Job for Rebalance {
     fn run(&self) -> Result<(), PerfError> {
-        let mut document = document("rebalance", self, machine_before());
+        let mut document = document("rebalance", self, environment());
         raise_descriptors(self.members)?;
         let mut cluster = Cluster::open(&self.common.bootstrap, &caller())?;
         cluster.topic(&Wanted {
@@ -298,5 +298,40 @@ impl Rebalance {
             print!("{}", counted::percentiles(&name.replace('_', " "), &gauge));
         }
         processes.iter().for_each(|process| println!("{process}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Protocol, Rebalance, Round, command, gauges};
+
+    fn read(line: &str) -> Result<Rebalance, String> {
+        let words = std::iter::once("rebalance").chain(line.split_whitespace());
+        Rebalance::read(&command().try_get_matches_from(words).map_err(|error| error.to_string())?)
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_kafkas_clients_have_it() {
+        let asked = read("--members 12").expect("good");
+        assert_eq!(
+            (asked.heartbeat.as_secs(), asked.session_ms, asked.protocol),
+            (3, 45_000, Protocol::Classic)
+        );
+        assert_eq!((asked.partitions, asked.members), (12, 12));
+        assert_eq!(read("--partitions 3 --protocol consumer").expect("good").partitions, 3);
+        for line in ["--members 1", "--protocol new", "--rounds 0", "--heartbeat-interval-ms 0"] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn steps_that_were_not_done_do_not_count() {
+        let whole =
+            Round { all_join: Some(3_000_000), one_leaves: Some(1_000_000), one_joins: Some(2_000_000) };
+        let half = Round { all_join: Some(5_000_000), ..Round::default() };
+        let counts = gauges(&[whole, half]).map(|(name, gauge)| (name, gauge.records));
+        assert_eq!(counts, [("all_join", 2), ("one_leaves", 1), ("one_joins", 1)]);
+        assert_eq!(half.line(), "all join 5.000 ms, one leaves not done, one joins not done");
+        assert!(half.told()["one_leaves"].is_null() && half.told()["all_join"] == 5.0);
     }
 }

@@ -7,7 +7,7 @@ pub mod wait;
 
 use crate::PerfError;
 use crate::cli::options::{get, many, option};
-use crate::machine::{Watched, environment};
+use crate::machine::Watched;
 use crate::report::Document;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use serde_json::json;
@@ -63,7 +63,7 @@ impl Common {
     }
 }
 
-/// A document with what stands in that of every trial; `environment` is from before it.
+/// A document with what stands in that of every trial; `environment` is the machine, as it was before.
 pub fn document(workload: &str, plan: &dyn Debug, environment: serde_json::Value) -> Document {
     let mut document = Document::default();
     document.set("workload", json!(workload));
@@ -73,17 +73,12 @@ pub fn document(workload: &str, plan: &dyn Debug, environment: serde_json::Value
     document
 }
 
-/// The machine, as it is before a trial.
-pub fn machine_before() -> serde_json::Value {
-    environment()
-}
-
 /// A span in nanoseconds.
 pub fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 
-/// A rate above 0 in `text`, or infinity for `max`.
+/// A rate a second, 0 or more, or infinity for `max`.
 ///
 /// # Errors
 /// What it should be.

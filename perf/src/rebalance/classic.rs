@@ -256,3 +256,136 @@ impl Classic {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Classic, Manner};
+    use crate::rebalance::assignment::partitions;
+    use crate::rebalance::member::{Ask, Heard};
+    use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+    use kafka_protocol::messages::{
+        HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
+    };
+    use kafka_protocol::protocol::StrBytes;
+
+    const MS: u64 = 1_000_000;
+
+    fn member() -> Classic {
+        Classic::new(Manner {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            partitions: 3,
+            session_ms: 6000,
+            heartbeat: 100 * MS,
+            rebalance_ms: 5000,
+        })
+    }
+
+    fn joined(code: i16, generation: i32, leader: &'static str, members: &[&'static str]) -> Heard {
+        let member = |id: &&'static str| {
+            JoinGroupResponseMember::default().with_member_id(StrBytes::from_static_str(id))
+        };
+        Heard::Join(
+            JoinGroupResponse::default()
+                .with_error_code(code)
+                .with_generation_id(generation)
+                .with_leader(StrBytes::from_static_str(leader))
+                .with_member_id(StrBytes::from_static_str("me"))
+                .with_members(members.iter().map(member).collect()),
+        )
+    }
+
+    fn synced(code: i16, assignment: bytes::Bytes) -> Heard {
+        Heard::Sync(SyncGroupResponse::default().with_error_code(code).with_assignment(assignment))
+    }
+
+    fn beat(code: i16) -> Heard {
+        Heard::Heartbeat(HeartbeatResponse::default().with_error_code(code))
+    }
+
+    fn sync_request(member: &mut Classic) -> SyncGroupRequest {
+        match member.next(0) {
+            Ok(Some(Ask::Sync(request))) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A member that leads a generation, with its assignment since 0.
+    fn stable() -> Classic {
+        let mut member = member();
+        member.join();
+        assert!(matches!(member.next(0), Ok(Some(Ask::Join(request))) if request.member_id.is_empty()));
+        assert_eq!(member.next(0), Ok(None), "an answer is awaited");
+        member.on_answer(0, joined(79, -1, "", &[])).expect("its id");
+        assert!(matches!(member.next(0), Ok(Some(Ask::Join(request))) if &*request.member_id == "me"));
+        member.on_answer(0, joined(0, 4, "me", &["me", "b"])).expect("it leads");
+        let request = sync_request(&mut member);
+        let parts: Vec<_> = request
+            .assignments
+            .iter()
+            .map(|each| (each.member_id.to_string(), partitions(&each.assignment).expect("partitions")))
+            .collect();
+        assert_eq!(parts, [("b".to_owned(), vec![0, 1]), ("me".to_owned(), vec![2])]);
+        assert_eq!(member.assigned(), None);
+        let mine = request.assignments[1].assignment.clone();
+        member.on_answer(0, synced(0, mine)).expect("its assignment");
+        assert_eq!(member.assigned(), Some((4, &[2][..])));
+        member
+    }
+
+    #[test]
+    fn a_heartbeat_that_tells_of_a_rebalance_makes_it_join_again() {
+        let mut member = stable();
+        assert_eq!((member.wake_at(), member.next(99 * MS)), (Some(100 * MS), Ok(None)));
+        assert!(matches!(member.next(100 * MS), Ok(Some(Ask::Heartbeat(_)))));
+        member.on_answer(101 * MS, beat(0)).expect("all is well");
+        assert_eq!((member.wake_at(), member.assigned().is_some()), (Some(201 * MS), true));
+        assert!(matches!(member.next(201 * MS), Ok(Some(Ask::Heartbeat(_)))));
+        member.on_answer(202 * MS, beat(27)).expect("a rebalance");
+        assert_eq!(member.assigned(), None);
+        assert!(matches!(member.next(202 * MS), Ok(Some(Ask::Join(request))) if &*request.member_id == "me"));
+        member.on_answer(203 * MS, joined(0, 5, "b", &[])).expect("another leads");
+        assert!(sync_at(&mut member, 203 * MS).assignments.is_empty());
+    }
+
+    fn sync_at(member: &mut Classic, now: u64) -> SyncGroupRequest {
+        match member.next(now) {
+            Ok(Some(Ask::Sync(request))) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_is_not_known_any_more_joins_as_somebody_new_and_who_is_asked_to_wait_waits() {
+        let mut member = stable();
+        assert!(matches!(member.next(100 * MS), Ok(Some(Ask::Heartbeat(_)))));
+        member.on_answer(100 * MS, beat(25)).expect("unknown");
+        assert!(
+            matches!(member.next(100 * MS), Ok(Some(Ask::Join(request))) if request.member_id.is_empty())
+        );
+        member.on_answer(100 * MS, joined(14, -1, "", &[])).expect("it loads");
+        assert_eq!((member.next(149 * MS), member.wake_at()), (Ok(None), Some(150 * MS)));
+        assert!(matches!(member.next(150 * MS), Ok(Some(Ask::Join(_)))));
+        let why = member.on_answer(150 * MS, joined(30, -1, "", &[])).expect_err("not allowed");
+        assert!(why.contains("GROUP_AUTHORIZATION_FAILED"), "{why}");
+    }
+
+    #[test]
+    fn it_leaves_once_its_answer_is_there() {
+        let mut member = stable();
+        assert!(matches!(member.next(100 * MS), Ok(Some(Ask::Heartbeat(_)))));
+        member.leave();
+        assert_eq!((member.next(100 * MS), member.is_out()), (Ok(None), false));
+        member.on_answer(101 * MS, beat(0)).expect("all is well");
+        assert!(
+            matches!(member.next(101 * MS), Ok(Some(Ask::Leave(request))) if &*request.member_id == "me")
+        );
+        member.on_answer(102 * MS, Heard::Leave(LeaveGroupResponse::default())).expect("it left");
+        assert_eq!((member.is_out(), member.wake_at(), member.next(103 * MS)), (true, None, Ok(None)));
+        assert!(member.on_answer(103 * MS, beat(0)).is_err());
+        member.join();
+        assert!(
+            matches!(member.next(104 * MS), Ok(Some(Ask::Join(request))) if request.member_id.is_empty())
+        );
+    }
+}

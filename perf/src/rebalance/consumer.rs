@@ -177,3 +177,100 @@ impl Consumer {
 fn topic_partitions((topic, partitions): &(Uuid, Vec<i32>)) -> TopicPartitions {
     TopicPartitions::default().with_topic_id(*topic).with_partitions(partitions.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Consumer, Manner};
+    use crate::rebalance::member::{Member, settled};
+    use kafka_protocol::messages::ConsumerGroupHeartbeatResponse;
+    use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+
+    const MS: u64 = 1_000_000;
+
+    fn member(name: &str) -> Consumer {
+        let manner = Manner {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            partitions: 4,
+            session_ms: 6000,
+            heartbeat: MS,
+            rebalance_ms: 5000,
+        };
+        let mut member = Consumer::new(manner, name.to_owned());
+        member.join();
+        member
+    }
+
+    fn answer(epoch: i32, partitions: Option<&[i32]>) -> ConsumerGroupHeartbeatResponse {
+        let assignment = partitions.map(|partitions| {
+            Assignment::default()
+                .with_topic_partitions(vec![TopicPartitions::default().with_partitions(partitions.to_vec())])
+        });
+        ConsumerGroupHeartbeatResponse::default()
+            .with_member_epoch(epoch)
+            .with_heartbeat_interval_ms(100)
+            .with_assignment(assignment)
+    }
+
+    #[test]
+    fn it_says_at_once_what_it_owns_after_a_change_and_else_beats() {
+        let mut one = member("a");
+        let joins = one.next(0).expect("it joins");
+        assert_eq!((joins.member_epoch, &*joins.member_id), (0, "a-1"));
+        assert!(joins.subscribed_topic_names.is_some() && one.next(0).is_none());
+        one.on_answer(MS, &answer(3, Some(&[0, 1]))).expect("its assignment");
+        assert_eq!(one.assigned(), Some((3, &[0, 1][..])));
+        let tells = one.next(MS).expect("at once");
+        assert_eq!(tells.topic_partitions.expect("what it owns")[0].partitions, [0, 1]);
+        one.on_answer(2 * MS, &answer(3, None)).expect("good");
+        assert_eq!((one.wake_at(), one.next(101 * MS)), (Some(102 * MS), None));
+        let beats = one.next(102 * MS).expect("due");
+        assert_eq!((beats.member_epoch, beats.topic_partitions), (3, None));
+        one.on_answer(103 * MS, &answer(0, None).with_error_code(110)).expect("fenced");
+        let joins = one.next(103 * MS).expect("at once");
+        assert_eq!((joins.member_epoch, &*joins.member_id, one.assigned()), (0, "a-2", None));
+        let why = one.on_answer(104 * MS, &answer(0, None).with_error_code(81)).expect_err("full");
+        assert!(why.contains("GROUP_MAX_SIZE_REACHED"), "{why}");
+    }
+
+    #[test]
+    fn it_leaves_and_joins_as_somebody_new() {
+        let mut one = member("a");
+        one.next(0).expect("it joins");
+        one.leave();
+        assert!(one.next(0).is_none() && !one.is_out());
+        one.on_answer(MS, &answer(1, Some(&[0]))).expect("its assignment");
+        assert_eq!(one.next(MS).expect("it leaves").member_epoch, -1);
+        one.on_answer(MS, &answer(-1, None)).expect("it left");
+        assert!(one.is_out() && one.next(2 * MS).is_none() && one.wake_at().is_none());
+        one.join();
+        let joins = one.next(2 * MS).expect("it joins");
+        assert_eq!(joins.member_epoch, 0);
+        assert_ne!(&*joins.member_id, "a-1");
+    }
+
+    #[test]
+    fn a_group_is_settled_when_each_partition_has_one_owner_in_one_generation() {
+        let group = |parts: &[(i32, &[i32])]| -> Vec<Member> {
+            let member = |(epoch, partitions): &(i32, &[i32])| {
+                let mut one = member("x");
+                one.next(0).expect("it joins");
+                one.on_answer(0, &answer(*epoch, Some(partitions))).expect("its assignment");
+                Member::Consumer(one)
+            };
+            parts.iter().map(member).collect()
+        };
+        for (parts, above, due) in [
+            (&[(2, &[0, 1][..]), (2, &[2, 3])][..], 1, Some(2)),
+            (&[(2, &[3, 1]), (2, &[2, 0])], -1, Some(2)),
+            (&[(2, &[0, 1]), (2, &[2, 3])], 2, None),
+            (&[(2, &[0, 1]), (3, &[2, 3])], 1, None),
+            (&[(2, &[0, 1]), (2, &[1, 2, 3])], 1, None),
+            (&[(2, &[0, 1]), (2, &[3])], 1, None),
+            (&[(2, &[0, 1, 2, 3]), (2, &[])], 1, Some(2)),
+            (&[], -1, None),
+        ] {
+            assert_eq!(settled(group(parts).iter(), 4, above), due, "{parts:?} above {above}");
+        }
+    }
+}
