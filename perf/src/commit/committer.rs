@@ -131,10 +131,11 @@ mod tests {
     use super::{Committer, Manner};
     use crate::gauge::Gauge;
     use crate::pace::Pace;
-    use kafka_protocol::messages::OffsetCommitResponse;
     use kafka_protocol::messages::offset_commit_response::{
         OffsetCommitResponsePartition, OffsetCommitResponseTopic,
     };
+    use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
+    use kafka_protocol::protocol::Message;
 
     const MS: u64 = 1_000_000;
 
@@ -204,5 +205,13 @@ mod tests {
         assert_eq!((one.unanswered(), one.wake_at(20 * MS)), (1, None));
         one.on_answer(21 * MS, &answer(&[0, 0]), &mut Gauge::default()).expect("the answer");
         assert!(one.is_done(21 * MS) && one.next(21 * MS).is_none());
+    }
+
+    #[test]
+    fn a_request_has_a_form_in_every_version() {
+        let request = committer(Pace::Closed { start: 0 }).next(3 * MS).expect("at once");
+        for version in OffsetCommitRequest::VERSIONS.min..=OffsetCommitRequest::VERSIONS.max {
+            hayate_net::client::encode_request(1, "me", version, &request).expect("it has a form");
+        }
     }
 }

@@ -122,10 +122,7 @@ impl Seat {
             Some(Ask::Join(request)) => self.send(&request),
             Some(Ask::Sync(request)) => self.send(&request),
             Some(Ask::Heartbeat(request)) => self.send(&request),
-            Some(Ask::Leave(request)) => match self.version::<LeaveGroupRequest>()? {
-                MANY_LEAVE_SINCE.. => self.send(&request.with_member_id(Default::default())),
-                _ => self.send(&request.with_members(Vec::new())),
-            },
+            Some(Ask::Leave(request)) => self.send(&leaving(self.version::<LeaveGroupRequest>()?, request)),
             Some(Ask::Consumer(request)) => self.send(&request),
         }
     }
@@ -140,6 +137,14 @@ impl Seat {
     }
 }
 
+/// A request as a version has it: one member, or several.
+fn leaving(version: i16, request: LeaveGroupRequest) -> LeaveGroupRequest {
+    match version {
+        MANY_LEAVE_SINCE.. => request.with_member_id(Default::default()),
+        _ => request.with_members(Vec::new()),
+    }
+}
+
 fn heard(link: &Link, answer: &Answer) -> Result<Heard, PerfError> {
     Ok(match answer.api_key {
         JoinGroupRequest::KEY => Heard::Join(decode::<JoinGroupRequest>(link, answer)?),
@@ -148,4 +153,63 @@ fn heard(link: &Link, answer: &Answer) -> Result<Heard, PerfError> {
         LeaveGroupRequest::KEY => Heard::Leave(decode::<LeaveGroupRequest>(link, answer)?),
         _ => Heard::Consumer(decode::<ConsumerGroupHeartbeatRequest>(link, answer)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leaving;
+    use crate::rebalance::classic::Classic;
+    use crate::rebalance::member::{Ask, Heard, Manner};
+    use hayate_net::client::encode_request;
+    use kafka_protocol::messages::{HeartbeatRequest, SyncGroupResponse};
+    use kafka_protocol::messages::{
+        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
+    };
+    use kafka_protocol::protocol::{Message, Request, StrBytes};
+
+    fn check<R: Request + Message>(request: impl Fn(i16) -> R) {
+        for version in R::VERSIONS.min..=R::VERSIONS.max {
+            let encoded = encode_request(1, "me", version, &request(version));
+            assert!(encoded.is_ok(), "API key {} version {version}: {encoded:?}", R::KEY);
+        }
+    }
+
+    #[test]
+    fn what_members_say_has_a_form_in_every_version() {
+        let manner = Manner {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            partitions: 3,
+            session_ms: 6000,
+            heartbeat: 1,
+            rebalance_ms: 5000,
+        };
+        let mut member = Classic::new(manner);
+        member.join();
+        let me = StrBytes::from_static_str("me");
+        let mut said = Vec::new();
+        for (now, heard) in [
+            (0, Heard::Join(JoinGroupResponse::default().with_member_id(me.clone()).with_leader(me))),
+            (0, Heard::Sync(SyncGroupResponse::default())),
+            (1, Heard::Heartbeat(Default::default())),
+            (9, Heard::Leave(Default::default())),
+        ] {
+            if now == 9 {
+                member.leave();
+            }
+            said.push(member.next(now).expect("good").expect("it says something"));
+            member.on_answer(now, heard).expect("it goes on");
+        }
+        for ask in said {
+            match ask {
+                Ask::Join(request) => check::<JoinGroupRequest>(|_| request.clone()),
+                Ask::Sync(request) => check::<SyncGroupRequest>(|_| request.clone()),
+                Ask::Heartbeat(request) => check::<HeartbeatRequest>(|_| request.clone()),
+                Ask::Leave(request) => {
+                    check::<LeaveGroupRequest>(|version| leaving(version, request.clone()))
+                }
+                Ask::Consumer(request) => panic!("{request:?}"),
+            }
+        }
+    }
 }

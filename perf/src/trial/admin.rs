@@ -8,8 +8,8 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, FindCoordinatorRequest, GroupId,
-    MetadataRequest, TopicName,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, FindCoordinatorRequest,
+    FindCoordinatorResponse, GroupId, MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use std::collections::BTreeMap;
@@ -99,33 +99,15 @@ impl Admin {
     }
 
     fn find(&mut self, groups: &[String]) -> Result<Vec<Told>, PerfError> {
-        match self.version::<FindCoordinatorRequest>() {
-            BATCHES_SINCE.. => self.find_batches(groups),
-            _ => groups.iter().map(|group| self.find_one(group)).collect(),
-        }
-    }
-
-    fn find_batches(&mut self, groups: &[String]) -> Result<Vec<Told>, PerfError> {
-        let mut told = Vec::new();
-        for some in groups.chunks(GROUPS_MAX) {
-            let keys = some.iter().map(|group| text(group)).collect();
-            let response = self.ask(&FindCoordinatorRequest::default().with_coordinator_keys(keys))?;
-            if response.coordinators.len() != some.len() {
+        let mut all = Vec::new();
+        for (some, request) in questions(self.version::<FindCoordinatorRequest>(), groups) {
+            let told = told(some, self.ask(&request)?);
+            if told.len() != some.len() {
                 return Err(PerfError::Impossible("the broker does not tell of every group".to_owned()));
             }
-            told.extend(
-                response
-                    .coordinators
-                    .into_iter()
-                    .map(|each| (each.key.to_string(), each.error_code, address(&each.host, each.port))),
-            );
+            all.extend(told);
         }
-        Ok(told)
-    }
-
-    fn find_one(&mut self, group: &str) -> Result<Told, PerfError> {
-        let told = self.ask(&FindCoordinatorRequest::default().with_key(text(group)))?;
-        Ok((group.to_owned(), told.error_code, address(&told.host, told.port)))
+        Ok(all)
     }
 
     /// Creates a topic that is not there; how long it takes until all its partitions have leaders is for [`Admin::has_leaders`] to say.
@@ -182,12 +164,7 @@ impl Admin {
     /// # Errors
     /// [`PerfError::Refused`].
     pub fn delete_topic(&mut self, name: &str) -> Result<(), PerfError> {
-        let request = DeleteTopicsRequest::default().with_timeout_ms(30_000);
-        let named = TopicName(text(name));
-        let request = match self.version::<DeleteTopicsRequest>() {
-            TOPICS_SINCE.. => request.with_topics(vec![DeleteTopicState::default().with_name(Some(named))]),
-            _ => request.with_topic_names(vec![named]),
-        };
+        let request = deletion(self.version::<DeleteTopicsRequest>(), name);
         let response = self.ask(&request)?;
         let code = response.responses.first().map_or(0, |told| told.error_code);
         PerfError::check(|| format!("topic {name} cannot be deleted"), code)
@@ -210,6 +187,43 @@ impl Admin {
     }
 }
 
+/// What is asked in a version, and of which groups.
+fn questions(version: i16, groups: &[String]) -> Vec<(&[String], FindCoordinatorRequest)> {
+    let batch = |some: &[String]| some.iter().map(|group| text(group)).collect();
+    match version {
+        BATCHES_SINCE.. => groups
+            .chunks(GROUPS_MAX)
+            .map(|some| (some, FindCoordinatorRequest::default().with_coordinator_keys(batch(some))))
+            .collect(),
+        _ => groups
+            .chunks(1)
+            .map(|one| (one, FindCoordinatorRequest::default().with_key(text(&one[0]))))
+            .collect(),
+    }
+}
+
+/// What an answer says, of one group or of many.
+fn told(asked: &[String], response: FindCoordinatorResponse) -> Vec<Told> {
+    match (asked, response.coordinators) {
+        ([one], many) if many.is_empty() && (response.error_code != 0 || !response.host.is_empty()) => {
+            vec![(one.clone(), response.error_code, address(&response.host, response.port))]
+        }
+        (_, many) => many
+            .into_iter()
+            .map(|each| (each.key.to_string(), each.error_code, address(&each.host, each.port)))
+            .collect(),
+    }
+}
+
+fn deletion(version: i16, name: &str) -> DeleteTopicsRequest {
+    let request = DeleteTopicsRequest::default().with_timeout_ms(30_000);
+    let named = TopicName(text(name));
+    match version {
+        TOPICS_SINCE.. => request.with_topics(vec![DeleteTopicState::default().with_name(Some(named))]),
+        _ => request.with_topic_names(vec![named]),
+    }
+}
+
 fn about(topic: &str) -> MetadataRequest {
     let topic = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
     MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false)
@@ -223,4 +237,52 @@ fn address(host: &str, port: i32) -> String {
 /// A text as messages have it.
 pub fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{deletion, questions, text, told};
+    use hayate_net::client::encode_request;
+    use kafka_protocol::messages::find_coordinator_response::Coordinator;
+    use kafka_protocol::messages::{DeleteTopicsRequest, FindCoordinatorRequest, FindCoordinatorResponse};
+    use kafka_protocol::protocol::Message;
+
+    #[test]
+    fn coordinators_are_asked_for_in_batches_or_one_by_one() {
+        let groups: Vec<String> = (0..2500).map(|number| format!("g{number}")).collect();
+        let versions = FindCoordinatorRequest::VERSIONS;
+        for version in versions.min..=versions.max {
+            let asked = questions(version, &groups);
+            assert_eq!(asked.len(), if version < 4 { 2500 } else { 3 }, "version {version}");
+            assert_eq!(
+                asked.iter().flat_map(|(some, _)| *some).collect::<Vec<_>>(),
+                groups.iter().collect::<Vec<_>>()
+            );
+            encode_request(1, "me", version, &asked[0].1).expect("it has a form");
+        }
+    }
+
+    #[test]
+    fn both_answers_are_read() {
+        let single = FindCoordinatorResponse::default().with_host(text("a")).with_port(1);
+        let one = ["g".to_owned()];
+        assert_eq!(told(&one, single), [("g".to_owned(), 0, "a:1".to_owned())]);
+        let each = |key, code| {
+            Coordinator::default().with_key(text(key)).with_error_code(code).with_host(text("::1"))
+        };
+        let many = FindCoordinatorResponse::default().with_coordinators(vec![each("g", 0), each("h", 15)]);
+        let two = ["g".to_owned(), "h".to_owned()];
+        let due = [("g", 0), ("h", 15)].map(|(group, code)| (group.to_owned(), code, "[::1]:0".to_owned()));
+        assert_eq!(told(&two, many), due);
+        for nothing in [&one[..], &two] {
+            assert!(told(nothing, FindCoordinatorResponse::default()).is_empty());
+        }
+    }
+
+    #[test]
+    fn topics_are_deleted_in_every_version() {
+        for version in DeleteTopicsRequest::VERSIONS.min..=DeleteTopicsRequest::VERSIONS.max {
+            encode_request(1, "me", version, &deletion(version, "t")).expect("it has a form");
+        }
+    }
 }
