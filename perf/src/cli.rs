@@ -6,6 +6,11 @@ use crate::PerfError;
 use crate::compare;
 use crate::plan::{self, Workload};
 use crate::search;
+use crate::commit::{self, Commit};
+use crate::connections::{self, Connections};
+use crate::partitions::{self, Partitions};
+use crate::plan::{self, Workload};
+use crate::rebalance::{self, Rebalance};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 use std::any::Any;
@@ -60,6 +65,16 @@ fn subcommands() -> Vec<Subcommand> {
         },
         Subcommand { command: search::command(), read: |matches| Ok(Box::new(search::read(matches)?)) },
         Subcommand { command: compare::command(), read: |matches| Ok(Box::new(compare::read(matches)?)) },
+        Subcommand { command: commit::command(), read: |matches| Ok(Box::new(Commit::read(matches)?)) },
+        Subcommand {
+            command: connections::command(),
+            read: |matches| Ok(Box::new(Connections::read(matches)?)),
+        },
+        Subcommand {
+            command: partitions::command(),
+            read: |matches| Ok(Box::new(Partitions::read(matches)?)),
+        },
+        Subcommand { command: rebalance::command(), read: |matches| Ok(Box::new(Rebalance::read(matches)?)) },
     ]
 }
 
