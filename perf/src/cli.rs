@@ -3,6 +3,7 @@
 pub mod options;
 
 use crate::PerfError;
+use crate::explain::{self, Explain};
 use crate::plan::{self, Workload};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
@@ -56,6 +57,7 @@ fn subcommands() -> Vec<Subcommand> {
             command: plan::command(Workload::EndToEnd),
             read: |matches| Ok(Box::new(plan::read(Workload::EndToEnd, matches)?)),
         },
+        Subcommand { command: explain::command(), read: |matches| Ok(Box::new(Explain::read(matches)?)) },
     ]
 }
 
@@ -150,6 +152,9 @@ mod tests {
             "consume --rate 5",
             "e2e",
             "produce --acks 0",
+            "explain --percentile 100",
+            "explain --for -1",
+            "explain --for 1e9",
         ] {
             let mistake = asked(line).expect_err(line);
             assert!(!mistake.contains('\n') && !mistake.is_empty(), "{line}: {mistake}");

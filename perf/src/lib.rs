@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod error;
+pub mod explain;
 pub mod gauge;
 pub mod link;
 pub mod load;
