@@ -4,6 +4,7 @@ pub mod options;
 
 use crate::PerfError;
 use crate::compare;
+use crate::explain::{self, Explain};
 use crate::plan::{self, Workload};
 use crate::search;
 use crate::commit::{self, Commit};
@@ -75,6 +76,7 @@ fn subcommands() -> Vec<Subcommand> {
             read: |matches| Ok(Box::new(Partitions::read(matches)?)),
         },
         Subcommand { command: rebalance::command(), read: |matches| Ok(Box::new(Rebalance::read(matches)?)) },
+        Subcommand { command: explain::command(), read: |matches| Ok(Box::new(Explain::read(matches)?)) },
     ]
 }
 
@@ -174,6 +176,9 @@ mod tests {
             "search --of consume",
             "search --percentile 101",
             "search --precision 0",
+            "explain --percentile 100",
+            "explain --for -1",
+            "explain --for 1e9",
         ] {
             let mistake = asked(line).expect_err(line);
             assert!(!mistake.contains('\n') && !mistake.is_empty(), "{line}: {mistake}");

@@ -11,6 +11,7 @@ pub mod compare;
 pub mod commit;
 pub mod connections;
 pub mod error;
+pub mod explain;
 pub mod gauge;
 pub mod link;
 pub mod load;
