@@ -3,15 +3,14 @@
 pub mod options;
 
 use crate::PerfError;
-use crate::compare;
-use crate::explain::{self, Explain};
-use crate::plan::{self, Workload};
-use crate::search;
 use crate::commit::{self, Commit};
+use crate::compare;
 use crate::connections::{self, Connections};
+use crate::explain::{self, Explain};
 use crate::partitions::{self, Partitions};
 use crate::plan::{self, Workload};
 use crate::rebalance::{self, Rebalance};
+use crate::search;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 use std::any::Any;

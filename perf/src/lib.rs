@@ -7,8 +7,8 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster;
-pub mod compare;
 pub mod commit;
+pub mod compare;
 pub mod connections;
 pub mod error;
 pub mod explain;

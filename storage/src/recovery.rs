@@ -131,6 +131,8 @@ async fn read_files(
     for entry in &entries {
         progress(RecoveryProgress { stage: RecoveryStage::ReadingWal, done: files.len(), of: entries.len() });
         let file = context.disk.open(folder.join(&entry.name), OpenMode::Read).await?;
+        // A killed process leaves writes behind that are read here and not flushed. What is acted on must still be there after the next crash.
+        file.sync().await?;
         files.push(file.read_at(0, entry.len_bytes as usize).await?);
     }
     Ok(files)
@@ -170,6 +172,7 @@ async fn read_guard(context: &Context<'_>, path: PathBuf) -> Result<Vec<Guarded>
         return Ok(Vec::new());
     }
     let file = context.disk.open(&path, OpenMode::Read).await?;
+    file.sync().await?;
     let bytes = file.read_at(0, file.len().await? as usize).await?;
     Ok(guard::decode(&bytes))
 }

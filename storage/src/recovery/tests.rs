@@ -241,3 +241,35 @@ fn leader_epochs_that_only_batches_tell_of_are_there_after_a_crash() {
         });
     }
 }
+
+/// After a kill, what was written and not flushed is there to be read; a failure of the power then takes it back.
+#[test]
+fn what_a_recovery_has_acted_on_no_later_crash_takes_back() {
+    for seed in 0..1500 {
+        let killed_at = Duration::from_micros(50) * (seed % 20) as u32;
+        let crashed_at = Duration::from_micros(400) * (seed % 31) as u32;
+        run(seed, move |node| async move {
+            node.recover().await;
+            let store = node.open().await;
+            let log = store.logs().remove(0);
+            for _ in 0..4 {
+                node.append(&log).await;
+            }
+            log.inner.account().await.unwrap();
+            store.shared.write_checkpoint().await.unwrap();
+            let cutting = async move { drop(log.truncate_to(LeaderEpoch(1), Offset(1)).await) };
+            node.rt().spawn(Queue::Foreground, cutting).detach();
+            node.sim.sleep(killed_at).await;
+            node.sim.crash(NODE);
+            node.device.kill();
+            let again = node.clone();
+            let recovering = async move { drop(again.recover().await) };
+            node.rt().spawn(Queue::Foreground, recovering).detach();
+            node.sim.sleep(crashed_at).await;
+            node.crash();
+            node.recover().await;
+            let end = node.ends().await[0];
+            assert!([Offset(4), Offset(1)].contains(&end), "seed {seed}: {end}");
+        });
+    }
+}
