@@ -65,6 +65,7 @@ mod write_txn_markers;
 
 pub use describe_configs::BrokerConfig;
 
+use crate::metrics::{Stage, Stages};
 use crate::shard::Shard;
 use crate::shard::connection::Connection;
 use bytes::Bytes;
@@ -77,9 +78,10 @@ use hayate_rt::MonoTime;
 use hayate_storage::mutants::{Mutant, panic_if};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 
 /// What is left of a request that has begun.
 pub type Later = Pin<Box<dyn Future<Output = Result<Answer, WireError>>>>;
@@ -384,6 +386,23 @@ impl RequestContext {
         let begun = shard.rt.now();
         let (head, client_id) = (frame.head, frame.client_id.clone());
         RequestContext { shard, spec, head, client_id, begun, connection, ticket }
+    }
+
+    /// Times a stage of it.
+    fn time(&self, note: impl FnOnce(&mut Stages)) {
+        self.connection.time(self.ticket, note);
+    }
+
+    /// Waits for `future`. If that takes any time, it was spent in `waiting`, and what went before in `before`.
+    async fn wait_in<F: Future>(&self, before: Stage, waiting: Stage, future: F) -> F::Output {
+        let mut future = pin!(future);
+        if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+            return output;
+        }
+        self.time(|stages| stages.until(before, self.shard.rt.now()));
+        let output = future.await;
+        self.time(|stages| stages.until(waiting, self.shard.rt.now()));
+        output
     }
 
     fn version(&self) -> i16 {

@@ -30,7 +30,7 @@ use crate::metrics::ShardMetrics;
 use crate::partition::DeleteBefore;
 use crate::placement::{Placement, ShardId};
 use crate::shard::admission::{self, Admission};
-use crate::shard::calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
+use crate::shard::calls::{ControlAnswer, ControlCall, PartitionCall, Replied};
 use crate::shard::coordination::{Coordination, CoordinatorCall, CoordinatorCallers};
 use crate::shard::follower::{Follower, log_specs};
 use crate::shard::markers;
@@ -62,8 +62,8 @@ const FIRST_GENERATION: u64 = 1;
 pub struct ShardParts {
     id: ShardId,
     shards: u16,
-    partitions: Ports<PartitionCall, PartitionAnswer>,
-    appends: Ports<PartitionCall, PartitionAnswer>,
+    partitions: Ports<PartitionCall, Replied>,
+    appends: Ports<PartitionCall, Replied>,
     control: Ports<ControlCall, ControlAnswer>,
     coordinators: Ports<CoordinatorCall, ()>,
     views: Arc<Publisher<ClusterView>>,

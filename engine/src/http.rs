@@ -1,4 +1,4 @@
-//! Metrics, health, groups and the levels of the log over HTTP: `/metrics`, `/health`, `/ready`, `/groups`, `/loggers`.
+//! Metrics, health, groups and the levels of the log over HTTP: `/metrics`, `/stages`, `/health`, `/ready`, `/groups`, `/loggers`.
 //!
 //! A small server of its own, with blocking sockets on threads that no shard shares: it answers while shards are busy, and
 //! says so when they hang. One request a connection; connections, their sizes and their times are bounded. It knows
@@ -7,6 +7,7 @@
 mod groups;
 mod loggers;
 pub mod request;
+mod stages;
 
 use crate::logging::Loggers;
 use crate::metrics::{CONTENT_TYPE, Metrics, ProcessFigures};
@@ -143,12 +144,16 @@ impl Pages {
                 content_type: CONTENT_TYPE,
                 body: self.metrics.render(&(self.process)()),
             },
+            "/stages" => stages::show(&self.metrics),
             "/health" => self.health(),
             "/ready" => self.readiness(),
-            "/" => Response::text("200 OK", "Hayate\n\n/metrics\n/health\n/ready\n/groups\n/loggers\n"),
-            _ => {
-                Response::text("404 Not Found", "there are /metrics, /health, /ready, /groups and /loggers\n")
+            "/" => {
+                Response::text("200 OK", "Hayate\n\n/metrics\n/stages\n/health\n/ready\n/groups\n/loggers\n")
             }
+            _ => Response::text(
+                "404 Not Found",
+                "there are /metrics, /stages, /health, /ready, /groups and /loggers\n",
+            ),
         }
     }
 

@@ -7,10 +7,12 @@
 
 mod cells;
 mod clients;
+mod fine;
 mod groups;
 mod registry;
 mod requests;
 mod sample;
+mod stages;
 mod storage;
 mod text;
 mod topics;
@@ -19,10 +21,12 @@ mod transactions;
 
 pub use cells::{Counter, Gauge, Histogram};
 pub use clients::ClientCells;
+pub use fine::{Bucket, FineTimes};
 pub use groups::{GROUPS_MAX_DEFAULT, GroupCells, GroupSeries, Passage};
-pub use registry::{Metrics, ProcessFigures};
+pub use registry::{Metrics, ProcessFigures, RequestStages};
 pub use requests::{RequestFigures, RequestTimes};
 pub use sample::sample;
+pub use stages::{AppendTimes, SlowestAppend, Stage, Stages, Visit};
 pub use text::{CONTENT_TYPE, MetricType, TextWriter};
 pub use topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicCells};
 pub use tour::Tour;
@@ -242,8 +246,8 @@ pub struct ShardMetrics {
 
 impl ShardMetrics {
     /// A request is answered: its answer is with the kernel, or it asked for none.
-    pub fn request_done(&self, api_key: i16, times: &RequestTimes) {
-        self.requests.of(api_key).done(times);
+    pub fn request_done(&self, api_key: i16, times: &RequestTimes, stages: &Stages) {
+        self.requests.of(api_key).done(times, stages);
     }
 
     /// A request of this kind got this code, in whatever part of its answer.

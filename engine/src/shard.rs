@@ -28,7 +28,7 @@ use crate::share::sessions::ShareSessions;
 use crate::telemetry::{Instances, Limits};
 use admission::Admission;
 use budget::{Budget, Pool};
-use calls::{ControlAnswer, ControlCall, PartitionAnswer, PartitionCall};
+use calls::{ControlAnswer, ControlCall, PartitionCall, Replied};
 use connection::Connection;
 use coordination::Coordination;
 use hayate_net::send::SendCounters;
@@ -258,7 +258,7 @@ impl Shard {
     }
 
     /// Serves other shards' calls, but for appends, until they are gone. Awaits nothing but its inbox.
-    pub async fn receive(self: Rc<Self>, inbox: Inbox<PartitionCall, PartitionAnswer>) {
+    pub async fn receive(self: Rc<Self>, inbox: Inbox<PartitionCall, Replied>) {
         while let Ok(call) = inbox.recv().await {
             self.serve_call(call).await;
         }
@@ -266,7 +266,7 @@ impl Shard {
 
     /// Serves other shards' appends in their order. Awaits its inbox, and the disk while too much is unflushed: that holds
     /// up who appends, and nobody else.
-    pub async fn receive_appends(self: Rc<Self>, inbox: Inbox<PartitionCall, PartitionAnswer>) {
+    pub async fn receive_appends(self: Rc<Self>, inbox: Inbox<PartitionCall, Replied>) {
         while let Ok(call) = inbox.recv().await {
             self.owner.writable().await;
             self.serve_call(call).await;
@@ -274,11 +274,14 @@ impl Shard {
     }
 
     /// Answers at once what waits for nothing, and the rest in a task. Does not wait itself.
-    async fn serve_call(&self, call: Call<PartitionCall, PartitionAnswer>) {
+    async fn serve_call(&self, call: Call<PartitionCall, Replied>) {
+        let started = self.rt.now();
+        let replied = move |answer, rt: &Rt| Replied { answer, started, finished: rt.now() };
         match self.owner.start(call.request).now().await {
-            Started::Done(answer) => call.reply.send(answer),
+            Started::Done(answer) => call.reply.send(replied(answer, &self.rt)),
             Started::Later(rest) => {
-                let answering = async move { call.reply.send(rest.await) };
+                let rt = self.rt.clone();
+                let answering = async move { call.reply.send(replied(rest.await, &rt)) };
                 self.rt.spawn(Queue::Foreground, answering).detach();
             }
         }

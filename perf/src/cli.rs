@@ -3,8 +3,13 @@
 pub mod options;
 
 use crate::PerfError;
+use crate::commit::{self, Commit};
 use crate::compare;
+use crate::connections::{self, Connections};
+use crate::explain::{self, Explain};
+use crate::partitions::{self, Partitions};
 use crate::plan::{self, Workload};
+use crate::rebalance::{self, Rebalance};
 use crate::search;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
@@ -60,6 +65,17 @@ fn subcommands() -> Vec<Subcommand> {
         },
         Subcommand { command: search::command(), read: |matches| Ok(Box::new(search::read(matches)?)) },
         Subcommand { command: compare::command(), read: |matches| Ok(Box::new(compare::read(matches)?)) },
+        Subcommand { command: commit::command(), read: |matches| Ok(Box::new(Commit::read(matches)?)) },
+        Subcommand {
+            command: connections::command(),
+            read: |matches| Ok(Box::new(Connections::read(matches)?)),
+        },
+        Subcommand {
+            command: partitions::command(),
+            read: |matches| Ok(Box::new(Partitions::read(matches)?)),
+        },
+        Subcommand { command: rebalance::command(), read: |matches| Ok(Box::new(Rebalance::read(matches)?)) },
+        Subcommand { command: explain::command(), read: |matches| Ok(Box::new(Explain::read(matches)?)) },
     ]
 }
 
@@ -175,6 +191,9 @@ mod tests {
             "produce --topics 0",
             "produce --subscriptions 2",
             "consume --subscriptions 0",
+            "explain --percentile 100",
+            "explain --for -1",
+            "explain --for 1e9",
         ] {
             let mistake = asked(line).expect_err(line);
             assert!(!mistake.contains('\n') && !mistake.is_empty(), "{line}: {mistake}");

@@ -7,17 +7,23 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod commit;
 pub mod compare;
+pub mod connections;
 pub mod error;
+pub mod explain;
 pub mod gauge;
 pub mod link;
 pub mod load;
 pub mod machine;
 pub mod pace;
+pub mod partitions;
 pub mod payload;
 pub mod plan;
+pub mod rebalance;
 pub mod report;
 pub mod run;
 pub mod search;
+pub mod trial;
 
 pub use error::PerfError;

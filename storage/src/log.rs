@@ -12,6 +12,7 @@
 mod aborted;
 mod append;
 pub(crate) mod files;
+mod flush_times;
 mod indexes;
 mod materialise;
 mod open;
@@ -20,9 +21,11 @@ mod truncate;
 mod wal_feed;
 
 pub use append::{Appended, FlushTicket, TransactionEnd};
+pub use flush_times::GroupTimes;
 pub use read::{ReadResult, TimestampOffset};
 pub use truncate::Truncation;
 
+pub(crate) use flush_times::FlushTimes;
 pub(crate) use open::{LogStart, read_epochs};
 pub(crate) use wal_feed::{Carried, Fed};
 
@@ -38,6 +41,7 @@ use crate::producers::{EndMarker, ProducerState};
 use crate::segment::Segment;
 use crate::store::{Charge, Shared};
 use crate::wal::format::LogId;
+use hayate_rt::MonoTime;
 use hayate_rt::notify::{Lock, Notify};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -172,6 +176,10 @@ pub(crate) struct LogState {
     pub(crate) queued: bool,
     /// Whether its pending bytes are on their way to the segment directly.
     pub(crate) direct: bool,
+    /// When they set out, until the group that carries their extent is taken.
+    pub(crate) direct_since: Option<MonoTime>,
+    /// When the last groups were taken and durable.
+    pub(crate) flush_times: FlushTimes,
     /// Sequence of the oldest WAL file that holds bytes which are not accounted for.
     pub(crate) oldest_wal: Option<u64>,
     /// Grows with each truncation: positions planned before one are void.

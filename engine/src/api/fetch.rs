@@ -6,10 +6,13 @@ mod plan;
 mod request;
 
 use super::{Later, RequestContext, done};
+use crate::metrics::{Stage, Visit};
 use crate::partition::{Isolation, Probed};
 use crate::purgatory::{WakeSlot, wake_slot};
-use crate::shard::calls::{FetchPart, PartitionCall, Probe, ReadPart, ReadPartAnswer, WatchOrder};
-use crate::shard::router::{Grouped, probed, read};
+use crate::shard::calls::{
+    FetchPart, PartitionAnswer, PartitionCall, Probe, ReadPart, ReadPartAnswer, WatchOrder,
+};
+use crate::shard::router::{DispatchedGroups, Grouped, probed, read};
 use crate::shard::sessions::{FetchContext, SessionAnswer, SessionTopic};
 use crate::shard::view::Route;
 use bytes::Bytes;
@@ -57,15 +60,17 @@ async fn serve(
     let targets = targets(&context, &session, bounds.isolation, is_replica);
     let probes = wait_for_enough(&context, &targets, &bounds).await;
     // One answer with records is sent while the next is read: no connection holds more, however it pipelines.
-    context.connection.turn(context.ticket).await;
+    context.wait_in(Stage::Read, Stage::Respond, context.connection.turn(context.ticket)).await;
     let budgets = Budgets::plan(session.wanted(), &probes, bounds.max_bytes);
     let bytes = budgets.bytes(&probes);
-    if bytes > 0 && !context.connection.acquire_answer(context.ticket, bytes).await {
+    let room = context.connection.acquire_answer(context.ticket, bytes);
+    if bytes > 0 && !context.wait_in(Stage::Read, Stage::Respond, room).await {
         return Ok(Answer::Close);
     }
     let reads = read_all(&context, &targets, &budgets).await;
-    let answers = assemble(&session, probes, reads, bounds.max_bytes, bounds.isolation);
     let (rt, now) = (&context.shard.rt, context.shard.rt.now());
+    context.time(|stages| stages.until(Stage::Read, now));
+    let answers = assemble(&session, probes, reads, bounds.max_bytes, bounds.isolation);
     let finished = context.shard.sessions.borrow_mut().finish(session, answers, || rt.random_u64(), now);
     match finished {
         Ok(answer) => encode(&context, ErrorCode::None, answer),
@@ -118,11 +123,14 @@ async fn wait_for_enough(
         if !std::mem::replace(&mut delayed, true) {
             context.shard.rt.reached("fetch delayed");
         }
-        let left = deadline.since(context.shard.rt.now());
+        let now = context.shard.rt.now();
+        context.time(|stages| stages.until(Stage::Read, now));
+        let left = deadline.since(now);
         let waiting = context.shard.rt.timeout(left, waiter.woken());
         context.shard.fetch_waits(true);
         let woken = context.connection.interrupted().unless(waiting).await;
         context.shard.fetch_waits(false);
+        context.time(|stages| stages.until(Stage::Wait, context.shard.rt.now()));
         if woken == Some(Err(Elapsed)) {
             context.shard.metrics.expired_fetches.add(1);
         }
@@ -152,7 +160,7 @@ async fn probe_all(
     };
     let call = |parts| PartitionCall::Probe(Probe { parts, watch: watch.as_ref().map(order) });
     let dispatched = groups.dispatch(&context.shard.router, call).await;
-    let outcomes = dispatched.collect(probed).await;
+    let outcomes = collect(context, dispatched, probed).await;
     let merge = |(target, outcome): (&Target, Option<Result<Probed, ErrorCode>>)| match (target, outcome) {
         (Err(code), _) => Err(*code),
         (Ok(_), Some(outcome)) => outcome,
@@ -174,7 +182,25 @@ async fn read_all(
         }
     }
     let dispatched = groups.dispatch(&context.shard.router, PartitionCall::Read).await;
-    dispatched.collect(read).await
+    collect(context, dispatched, read).await
+}
+
+/// Waits for the owners' answers, and notes the time that went into the longest way to another shard.
+async fn collect<T>(
+    context: &RequestContext,
+    dispatched: DispatchedGroups,
+    take: impl Fn(PartitionAnswer) -> Vec<T>,
+) -> Vec<Option<T>> {
+    let mut longest: Option<Visit> = None;
+    let note = |answer, visit: Option<Visit>| {
+        longest = [longest, visit].into_iter().flatten().max_by_key(Visit::hop);
+        take(answer)
+    };
+    let outcomes = dispatched.collect_visits(note).await;
+    if let Some(visit) = longest {
+        context.time(|stages| stages.visited(&visit));
+    }
+    outcomes
 }
 
 /// The partitions' answers, in request order. A first batch larger than its budget takes from those behind it.

@@ -3,6 +3,7 @@
 
 use super::enlist::{First, Rules, as_produce_failure, enlist};
 use super::{Later, RequestContext, done, topics};
+use crate::metrics::{SlowestAppend, Stage};
 use crate::partition::judge::{Verdict, is_large, judge, needs_judging};
 use crate::partition::refusal::{fault_words, summary};
 use crate::partition::verification::{FirstBatch, Guard};
@@ -64,7 +65,7 @@ pub(super) async fn begin(context: RequestContext, body: Bytes) -> Result<Later,
     let entries = if batches.is_empty() { Entries::new() } else { enter(&context, &request, &batches).await };
     let sent = dispatch(&context, request, durability, entries).await;
     if durability == Durability::None {
-        return Ok(Box::pin(finish_unanswered(sent)));
+        return Ok(Box::pin(finish_unanswered(context, sent)));
     }
     Ok(Box::pin(finish(context, sent)))
 }
@@ -161,7 +162,7 @@ async fn dispatch(
         }
     }
     let produce_version = context.version();
-    context.shard.owner.writable().await;
+    context.wait_in(Stage::Validate, Stage::FlushQueue, context.shard.owner.writable()).await;
     let call = |parts| PartitionCall::Append(Append { parts, produce_version, durability });
     let groups = groups.dispatch(&context.shard.router, call).await;
     Sent { request, places, groups }
@@ -185,8 +186,24 @@ async fn judge_early(
     Some(judging.await.unwrap_or_else(|panicked| panic!("judging records: {panicked:?}")))
 }
 
+/// Waits for what became of the records, one outcome a part, and notes where the time went.
+async fn collect(
+    context: &RequestContext,
+    groups: DispatchedGroups,
+) -> Vec<Option<Result<AppendedAt, AppendFailure>>> {
+    let mut slowest = SlowestAppend::default();
+    let take = |answer, visit| {
+        let (outcomes, times) = appended(answer);
+        slowest.note(times, visit);
+        outcomes
+    };
+    let outcomes = groups.collect_visits(take).await;
+    context.time(|stages| stages.appended(&slowest));
+    outcomes
+}
+
 async fn finish(context: RequestContext, sent: Sent) -> Result<Answer, WireError> {
-    let mut outcomes = sent.groups.collect(appended).await.into_iter();
+    let mut outcomes = collect(&context, sent.groups).await.into_iter();
     let mut places = sent.places.into_iter();
     let mut refusals = Refusals { context: &context, room_bytes: FAULTS_BYTES_MAX };
     let mut outcome = |topic: &TopicRef, index| match (places.next(), outcomes.next().flatten()) {
@@ -203,9 +220,9 @@ async fn finish(context: RequestContext, sent: Sent) -> Result<Answer, WireError
 }
 
 /// With acks 0 there is no response; an error closes the connection, so that the producer looks again.
-async fn finish_unanswered(sent: Sent) -> Result<Answer, WireError> {
+async fn finish_unanswered(context: RequestContext, sent: Sent) -> Result<Answer, WireError> {
     let refused = sent.places.iter().any(|place| matches!(place, Place::Refused(_)));
-    let outcomes = sent.groups.collect(appended).await;
+    let outcomes = collect(&context, sent.groups).await;
     let failed = outcomes.iter().flatten().any(Result::is_err);
     Ok(if refused || failed { Answer::Close } else { Answer::Silence })
 }

@@ -1,6 +1,7 @@
 //! The server over real sockets.
 
 use super::*;
+use crate::metrics::{RequestTimes, Stages};
 use std::io::Read;
 use std::net::SocketAddr;
 
@@ -34,6 +35,19 @@ fn pages_are_served() {
     assert!(metrics.contains("\nhayate_shards 2\n"));
     let body_bytes = metrics.split("\r\n\r\n").nth(1).unwrap().len();
     assert!(metrics.contains(&format!("Content-Length: {body_bytes}\r\n")));
+    let at = MonoTime::from_nanos;
+    let mut stages = Stages::new(at(0), at(300));
+    stages.answered(at(1_300));
+    let times = RequestTimes { dispatch_nanos: 1_000, ..RequestTimes::default() };
+    pages.metrics.shard(1).request_done(18, &times, &stages);
+    let page = get(address, "/stages");
+    let body = page.split("\r\n\r\n").nth(1).unwrap();
+    let figures: serde_json::Value = serde_json::from_str(body).unwrap();
+    let thousand = serde_json::json!({ "count": 1, "sum_nanos": 1000, "buckets": [[992, 1024, 1]] });
+    let receive = serde_json::json!({ "count": 1, "sum_nanos": 300, "buckets": [[288, 304, 1]] });
+    let stages = serde_json::json!({ "receive": receive, "handle": thousand });
+    let due = serde_json::json!({ "requests": { "ApiVersions": { "total": thousand, "stages": stages } } });
+    assert_eq!(figures, due);
     assert!(get(address, "/nothing").starts_with("HTTP/1.1 404"));
     assert!(get(address, "/ready").starts_with("HTTP/1.1 503"));
     pages.phase.set(Phase::Serving);

@@ -1,8 +1,10 @@
 //! All shards' cells and what is known of the process, written out for Prometheus.
 
 use super::cells::{Counter, Gauge, Histogram, Times};
+use super::fine::FineTimes;
 use super::groups::{GROUPS_MAX_DEFAULT, GroupCells, GroupSeries};
 use super::requests::RequestFigures;
+use super::stages::Stage;
 use super::text::{MetricType, TextWriter};
 use super::topics::{ShardTopics, TOPICS_MAX_DEFAULT, TopicSeries};
 use super::{CloseCause, CopyPath, ProtocolError, ShardMetrics, clients, groups, storage, transactions};
@@ -204,10 +206,10 @@ const GAUGES: [GaugeFamily; 7] = [
     ),
 ];
 
-/// A stage of a request: name, help, and its histogram.
-type Stage = (&'static str, &'static str, fn(&RequestFigures) -> &Histogram);
+/// A time of a request: name, help, and its histogram.
+type Span = (&'static str, &'static str, fn(&RequestFigures) -> &Histogram);
 
-const STAGES: [Stage; 4] = [
+const SPANS: [Span; 4] = [
     (
         "hayate_request_duration_seconds",
         "Whole time of a request, from its last byte in to its answer's last byte out (Kafka: \
@@ -233,6 +235,20 @@ const STAGES: [Stage; 4] = [
         |figures| &figures.send,
     ),
 ];
+
+/// Where the time of one kind of request went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestStages {
+    /// Its whole time.
+    pub total: FineTimes,
+    /// Its time in each stage that some request reached.
+    pub stages: BTreeMap<Stage, FineTimes>,
+}
+
+const STAGES_HELP: &str = "Time in each stage of a request. In Kafka, of kafka.network:type=RequestMetrics: queue is \
+     name=RequestQueueTimeMs; validate, append, read and handle are name=LocalTimeMs; hop, flush_queue, flush_wait and wait are \
+     nearest to name=RemoteTimeMs; respond is name=ResponseQueueTimeMs; send is name=ResponseSendTimeMs. receive, from a frame's \
+     first byte to its last, has no counterpart.";
 
 impl Metrics {
     /// Cells for `shards` shards, and series for the usual number of topics and groups.
@@ -286,6 +302,7 @@ impl Metrics {
         self.render_build(&mut text);
         render_process(&mut text, process);
         self.render_requests(&mut text);
+        self.render_stages(&mut text);
         self.render_errors(&mut text);
         for (name, help, cell) in COUNTERS {
             self.each_shard(&mut text, name, MetricType::Counter, help, |shard| cell(shard).get());
@@ -331,14 +348,40 @@ impl Metrics {
     }
 
     fn render_requests(&self, text: &mut TextWriter) {
-        for (name, help, stage) in STAGES {
+        for (name, help, span) in SPANS {
             let mut kinds: BTreeMap<i16, Times> = BTreeMap::new();
             for (key, figures) in self.shards.iter().flat_map(|shard| shard.requests.used()) {
-                stage(figures).add_to(kinds.entry(key).or_default());
+                span(figures).add_to(kinds.entry(key).or_default());
             }
             text.family(name, MetricType::Histogram, help);
             for (key, times) in kinds.iter().filter(|(_, times)| times.count() > 0) {
                 text.histogram(&[("request", request_name(*key))], times);
+            }
+        }
+    }
+
+    /// Where the time of each kind of request went since the start, by the kind's name. What is counted meanwhile may be in some of the
+    /// figures and not in others.
+    pub fn stages(&self) -> BTreeMap<&'static str, RequestStages> {
+        let mut kinds: BTreeMap<&'static str, RequestStages> = BTreeMap::new();
+        for (key, figures) in self.shards.iter().flat_map(|shard| shard.requests.used()) {
+            let kind = kinds.entry(request_name(key)).or_default();
+            figures.fine_total.add_to(&mut kind.total);
+            for stage in Stage::ALL {
+                if let Some(times) = figures.stage(stage) {
+                    times.add_to(kind.stages.entry(stage).or_default());
+                }
+            }
+        }
+        kinds.retain(|_, kind| kind.total.count() > 0);
+        kinds
+    }
+
+    fn render_stages(&self, text: &mut TextWriter) {
+        text.family("hayate_request_stage_seconds", MetricType::Histogram, STAGES_HELP);
+        for (request, kind) in self.stages() {
+            for (stage, times) in &kind.stages {
+                text.fine_histogram(&[("request", request), ("stage", stage.name())], times);
             }
         }
     }

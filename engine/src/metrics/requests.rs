@@ -2,6 +2,8 @@
 //! for the kinds that are used.
 
 use super::cells::{Counter, Histogram};
+use super::fine::FineHistogram;
+use super::stages::{Stage, Stages};
 use hayate_net::error::ErrorCode;
 use std::sync::OnceLock;
 
@@ -33,6 +35,10 @@ pub struct RequestFigures {
     pub(super) wait: Histogram,
     /// [`RequestTimes::send_nanos`].
     pub(super) send: Histogram,
+    /// Of the whole request again, finely.
+    pub(super) fine_total: FineHistogram,
+    /// By [`Stage`]; made when the stage is first reached.
+    stages: [OnceLock<Box<FineHistogram>>; Stage::ALL.len()],
     errors: Vec<Counter>,
 }
 
@@ -45,15 +51,27 @@ impl RequestFigures {
             dispatch,
             wait: Histogram::default(),
             send: Histogram::default(),
+            fine_total: FineHistogram::default(),
+            stages: [const { OnceLock::new() }; Stage::ALL.len()],
             errors,
         })
     }
 
-    pub(super) fn done(&self, times: &RequestTimes) {
+    pub(super) fn done(&self, times: &RequestTimes, stages: &Stages) {
         self.dispatch.record(times.dispatch_nanos);
         self.wait.record(times.wait_nanos);
         self.send.record(times.send_nanos);
-        self.total.record(times.dispatch_nanos + times.wait_nanos + times.send_nanos);
+        let total_nanos = times.dispatch_nanos + times.wait_nanos + times.send_nanos;
+        self.total.record(total_nanos);
+        self.fine_total.record(total_nanos);
+        for (stage, nanos) in stages.reached() {
+            self.stages[stage as usize].get_or_init(Box::default).record(nanos);
+        }
+    }
+
+    /// The times in a stage; `None` when no request has reached it.
+    pub(super) fn stage(&self, stage: Stage) -> Option<&FineHistogram> {
+        self.stages[stage as usize].get().map(Box::as_ref)
     }
 
     pub(super) fn error(&self, code: ErrorCode) {

@@ -39,9 +39,13 @@ fn what_was_counted_is_shown() {
     let metrics = Metrics::new(2);
     let (zero, one) = (metrics.shard(0), metrics.shard(1));
     let times = RequestTimes { dispatch_nanos: 10_000, wait_nanos: 400_000, send_nanos: 90_000 };
-    zero.request_done(0, &times);
-    one.request_done(0, &times);
-    one.request_done(1, &RequestTimes { wait_nanos: 500_000_000, ..times });
+    let at = MonoTime::from_nanos;
+    let mut stages = Stages::new(at(0), at(2_000));
+    stages.until(Stage::Queue, at(3_000));
+    stages.until(Stage::FlushWait, at(403_000));
+    zero.request_done(0, &times, &stages);
+    one.request_done(0, &times, &stages);
+    one.request_done(1, &RequestTimes { wait_nanos: 500_000_000, ..times }, &Stages::new(at(0), at(0)));
     one.request_error(1, ErrorCode::OffsetOutOfRange);
     zero.request_error(1, ErrorCode::OffsetOutOfRange);
     zero.count_copy(CopyPath::Produce, 100);
@@ -60,6 +64,19 @@ fn what_was_counted_is_shown() {
         ("hayate_request_duration_seconds_bucket{request=\"Produce\",le=\"0.0005\"}", 2.0),
         ("hayate_request_duration_seconds_bucket{request=\"Produce\",le=\"+Inf\"}", 2.0),
         ("hayate_request_wait_seconds_sum{request=\"Fetch\"}", 0.5),
+        ("hayate_request_stage_seconds_count{request=\"Produce\",stage=\"flush_wait\"}", 2.0),
+        ("hayate_request_stage_seconds_sum{request=\"Produce\",stage=\"flush_wait\"}", 0.0008),
+        (
+            "hayate_request_stage_seconds_bucket{request=\"Produce\",stage=\"flush_wait\",le=\"0.000262144\"}",
+            0.0,
+        ),
+        (
+            "hayate_request_stage_seconds_bucket{request=\"Produce\",stage=\"flush_wait\",le=\"0.000524288\"}",
+            2.0,
+        ),
+        ("hayate_request_stage_seconds_bucket{request=\"Produce\",stage=\"queue\",le=\"0.000001024\"}", 2.0),
+        ("hayate_request_stage_seconds_bucket{request=\"Produce\",stage=\"queue\",le=\"+Inf\"}", 2.0),
+        ("hayate_request_stage_seconds_count{request=\"Fetch\",stage=\"receive\"}", 1.0),
         ("hayate_request_errors_total{request=\"Fetch\",error=\"OFFSET_OUT_OF_RANGE\"}", 2.0),
         ("hayate_user_copy_bytes_total{path=\"produce\"}", 100.0),
         ("hayate_user_copy_bytes_total{path=\"fetch\"}", 0.0),
@@ -78,6 +95,7 @@ fn what_was_counted_is_shown() {
     }
     assert!(samples.keys().any(|series| series.starts_with("hayate_build_info{version=\"")));
     assert_eq!(types["hayate_request_duration_seconds"], "histogram");
+    assert!(!samples.keys().any(|series| series.contains("\"append\"")), "no request was there");
 }
 
 #[test]
@@ -94,7 +112,8 @@ fn keys_and_codes_that_nobody_knows_are_counted_too() {
     let metrics = Metrics::new(1);
     let shard = metrics.shard(0);
     for key in [-5, 127, 4000] {
-        shard.request_done(key, &RequestTimes::default());
+        let stages = Stages::new(MonoTime::default(), MonoTime::default());
+        shard.request_done(key, &RequestTimes::default(), &stages);
         shard.request_error(key, ErrorCode::UnknownServerError);
     }
     let (samples, _) = parse(&metrics.render(&ProcessFigures::default()));

@@ -4,6 +4,7 @@
 //! before its samples, and its samples stay together: [`TextWriter::family`] opens one, and samples go into the open one.
 
 use super::cells::{BOUNDS_NANOS, Times};
+use super::fine::{FineTimes, SHOWN_BITS};
 use std::fmt::Write;
 
 /// The `Content-Type` of this format.
@@ -84,6 +85,18 @@ impl TextWriter {
         }
         self.line("_sum", labels, format_args!("{}", seconds(times.sum_nanos)));
         self.line("_count", labels, format_args!("{below}"));
+    }
+
+    /// A fine histogram of the open family, in seconds, by powers of two of nanoseconds.
+    pub(super) fn fine_histogram(&mut self, labels: Labels<'_>, times: &FineTimes) {
+        let count = times.count();
+        let bounds = SHOWN_BITS.map(|bits| (seconds(1 << bits), times.up_to(bits)));
+        for (bound, below) in bounds.chain([("+Inf".to_owned(), count)]) {
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.line("_bucket", &labels, format_args!("{below}"));
+        }
+        self.line("_sum", labels, format_args!("{}", seconds(times.sum_nanos())));
+        self.line("_count", labels, format_args!("{count}"));
     }
 
     /// The whole text.

@@ -6,9 +6,10 @@ use super::verification::Guard;
 use super::{Partition, PartitionState, code_of};
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
+use hayate_rt::MonoTime;
 use hayate_storage::batch::{BatchHeader, NO_TIMESTAMP_MS, Offset, ValidBatch};
 use hayate_storage::error::AppendError;
-use hayate_storage::log::{Appended, FlushTicket};
+use hayate_storage::log::{Appended, FlushTicket, GroupTimes};
 use hayate_storage::mutants::{Mutant, panic_if};
 
 /// What a producer waits for.
@@ -47,6 +48,8 @@ pub struct Appending {
     pub log_start_offset: Offset,
     /// Bytes that were written anew because the topic has a codec of its own.
     pub rewritten_bytes: usize,
+    /// When it was judged, and its copying into a chunk began.
+    pub entered: MonoTime,
     ticket: FlushTicket,
 }
 
@@ -57,12 +60,14 @@ impl Appending {
     }
 
     /// Resolves when a crash can no longer take the records back; at once where flushing is relaxed. With this node as
-    /// the only in-sync replica that is also when the high watermark has passed them.
+    /// the only in-sync replica that is also when the high watermark has passed them. Gives the WAL group that made them durable, if that
+    /// had to be waited for.
     ///
     /// # Errors
     /// [`ErrorCode::KafkaStorageError`] when the flush failed: the records may or may not be there after a restart.
-    pub async fn settled(self) -> Result<(), ErrorCode> {
-        self.ticket.await.map_err(|error| code_of(error.code()))
+    pub async fn settled(mut self) -> Result<Option<GroupTimes>, ErrorCode> {
+        (&mut self.ticket).await.map_err(|error| code_of(error.code()))?;
+        Ok(self.ticket.group_since(self.entered))
     }
 }
 
@@ -158,6 +163,7 @@ impl Partition {
             log_append_time_ms: NO_TIMESTAMP_MS,
             log_start_offset: offsets.start,
             rewritten_bytes: 0,
+            entered: MonoTime::default(),
             ticket: self.log.ticket(),
         }
     }
@@ -172,6 +178,7 @@ impl Partition {
             log_append_time_ms: appended.log_append_time_ms,
             log_start_offset: appended.log_start_offset,
             rewritten_bytes,
+            entered: appended.entered,
             ticket: appended.durable,
         }
     }

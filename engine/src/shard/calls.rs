@@ -5,6 +5,7 @@
 
 use crate::metadata::controller::{Command, Reply};
 use crate::metadata::image::NodeId;
+use crate::metrics::AppendTimes;
 use crate::partition::judge::Verdict;
 use crate::partition::verification::{FirstBatch, Guard};
 use crate::partition::{
@@ -15,6 +16,7 @@ use crate::placement::PartitionKey;
 use crate::purgatory::WakeSlot;
 use bytes::Bytes;
 use hayate_net::error::ErrorCode;
+use hayate_rt::MonoTime;
 use hayate_rt::mailbox::Gone;
 use hayate_storage::batch::{LeaderEpoch, Offset, ProducerId};
 use hayate_storage::index::AbortedTxn;
@@ -207,8 +209,8 @@ pub type Outcomes<T> = Vec<Result<T, ErrorCode>>;
 
 /// The answer to a partition call, of the same name.
 pub enum PartitionAnswer {
-    /// What became of each part.
-    Append(Vec<Result<AppendedAt, AppendFailure>>),
+    /// What became of each part, and where the time went.
+    Append(Vec<Result<AppendedAt, AppendFailure>>, AppendTimes),
     /// The guard to append each with, if it must be verified.
     Verify(Vec<Result<Option<Guard>, AppendFailure>>),
     /// Where each marker lies.
@@ -231,13 +233,24 @@ pub enum PartitionAnswer {
     Follow,
 }
 
+/// What a shard sends back to another that called it.
+pub struct Replied {
+    /// The answer.
+    pub answer: PartitionAnswer,
+    /// When the called shard began with it.
+    pub started: MonoTime,
+    /// When it was done.
+    pub finished: MonoTime,
+}
+
 impl PartitionAnswer {
     /// The same answer for `parts` parts whose shard is gone: it stops, and the client asks again elsewhere or later.
     pub fn gone(call: &PartitionCall) -> PartitionAnswer {
         let code = ErrorCode::NotLeaderOrFollower;
         match call {
             PartitionCall::Append(append) => {
-                PartitionAnswer::Append(append.parts.iter().map(|_| Err(code.into())).collect())
+                let outcomes = append.parts.iter().map(|_| Err(code.into())).collect();
+                PartitionAnswer::Append(outcomes, AppendTimes::default())
             }
             PartitionCall::Verify(parts) => {
                 PartitionAnswer::Verify(parts.iter().map(|_| Err(code.into())).collect())

@@ -11,7 +11,7 @@ use super::budget::Charge;
 use super::interrupt::Interrupt;
 use super::panics::{Contained, Panicked};
 use crate::api::{self, ApiSpec, Later, RequestContext};
-use crate::metrics::{CloseCause, CopyPath, ProtocolError, RequestTimes};
+use crate::metrics::{CloseCause, CopyPath, ProtocolError, RequestTimes, Stage, Stages};
 use bytes::{Bytes, BytesMut};
 use hayate_net::conn::{Answer, InFlight, Limits, Ticket};
 use hayate_net::error::{FrameError, WireError};
@@ -121,6 +121,10 @@ pub struct Connection {
     /// Nothing can be sent any more.
     cut: Cell<bool>,
     last_active: Cell<MonoTime>,
+    /// When anything was last read.
+    last_read: Cell<MonoTime>,
+    /// When the first byte of what is received, and not yet taken, was read.
+    frame_began: Cell<MonoTime>,
     /// When the peer last took something of what is sent from our memory, and how much it had taken then.
     last_taken: Cell<(MonoTime, u64)>,
     last_frame_bytes: Cell<usize>,
@@ -139,9 +143,13 @@ struct Progress {
     api_key: i16,
     /// Memory of the answer, until it is sent.
     charge: Option<Charge>,
+    stages: Stages,
+    /// Its frame was whole.
     read: MonoTime,
     begun: MonoTime,
     done: MonoTime,
+    /// Whether its answer is sent to the peer.
+    is_told: bool,
 }
 
 impl Progress {
@@ -162,6 +170,8 @@ impl Connection {
         let limits = Limits { requests_max: REQUESTS_MAX, bytes_max };
         let connection = Rc::new(Connection {
             last_active: Cell::new(shard.rt.now()),
+            last_read: Cell::new(MonoTime::default()),
+            frame_began: Cell::new(MonoTime::default()),
             last_taken: Cell::new((shard.rt.now(), 0)),
             shard: shard.clone(),
             socket,
@@ -273,6 +283,11 @@ impl Connection {
         }
     }
 
+    /// Times a stage of a request whose answer has not left.
+    pub fn time(&self, ticket: Ticket, note: impl FnOnce(&mut Stages)) {
+        note(&mut self.open.borrow_mut().note(ticket).stages);
+    }
+
     /// When anything was last read or sent.
     pub fn last_active(&self) -> MonoTime {
         self.last_active.get()
@@ -337,11 +352,13 @@ impl Connection {
             }
             let next = noting(&waited, self.next_frame(&mut received)).await?;
             let Some((frame, spec, charge)) = next else { return Ok(()) };
+            // What follows it came with its last bytes.
+            let began = self.frame_began.replace(self.last_read.get());
             if received.is_empty() && frame.len() > READ_BYTES_BUSY {
                 // Else the buffer of the largest frame would stay with the connection.
                 received = BytesMut::new();
             }
-            self.begin(frame, spec, charge).await?;
+            self.begin(frame, spec, charge, began).await?;
             in_a_row = if waited.get() { 0 } else { in_a_row + 1 };
             self.let_others(in_a_row).await;
         }
@@ -459,6 +476,7 @@ impl Connection {
                 self.shard.metrics.count_copy(CopyPath::Receive, received.len());
                 received.reserve(spare);
             }
+            let was_empty = received.is_empty();
             let Some(read) = self.interrupt.unless(self.socket.read_into(received)).await else {
                 return Ok(false);
             };
@@ -467,24 +485,39 @@ impl Connection {
                 0 => return Err(End::CutFrame),
                 count => self.shard.metrics.received_bytes.add(count as u64),
             }
+            let now = self.shard.rt.now();
+            if was_empty {
+                self.frame_began.set(now);
+            }
             self.filled_bytes.set(received.len());
-            self.last_active.set(self.shard.rt.now());
+            self.last_active.set(now);
+            self.last_read.set(now);
         }
         Ok(true)
     }
 
-    /// Begins a request: when this returns, what it appends has its place.
-    async fn begin(self: &Rc<Self>, frame: Bytes, spec: &'static ApiSpec, charge: Charge) -> Result<(), End> {
+    /// Begins a request whose first byte came at `began`: when this returns, what it appends has its place.
+    async fn begin(
+        self: &Rc<Self>,
+        frame: Bytes,
+        spec: &'static ApiSpec,
+        charge: Charge,
+        began: MonoTime,
+    ) -> Result<(), End> {
         let frame_bytes = frame.len();
         let request = split_request(frame)?;
-        let read = self.shard.rt.now();
-        let progress = Progress { api_key: spec.key, charge: None, read, begun: read, done: read };
+        let read = self.last_read.get();
+        let stages = Stages::new(began, read);
+        let (begun, done) = (read, read);
+        let progress =
+            Progress { api_key: spec.key, charge: None, stages, read, begun, done, is_told: false };
         let ticket = self.open.borrow_mut().begin(frame_bytes, progress);
-        let context = RequestContext::new(self.clone(), ticket, spec, &request);
         let queued = match spec.waits_for_a_place() {
             true => Some(self.shard.queued.acquire(1).await),
             false => None,
         };
+        let context = RequestContext::new(self.clone(), ticket, spec, &request);
+        self.time(ticket, |stages| stages.until(Stage::Queue, context.begun));
         let begun = Contained::new(api::begin(context, request.body)).await;
         drop(queued);
         let later = begun.map_err(End::from).and_then(|later| later.map_err(End::from));
@@ -533,6 +566,7 @@ impl Connection {
         let mut open = self.open.borrow_mut();
         let note = open.note(ticket);
         note.done = self.shard.rt.now();
+        note.stages.answered(note.done);
         note.charge.get_or_insert_with(|| self.shard.answers.take(answer.bytes())).correct(answer.bytes());
         let ready = open.complete(ticket, answer);
         drop(open);
@@ -552,11 +586,10 @@ impl Connection {
             let count = ready.progress.len();
             if count > 0 {
                 self.changed.notify(); // the reader may wait for room
+                if !self.send_and_count(&mut ready).await {
+                    return self.abort();
+                }
             }
-            if !self.send(&mut ready.rope, &ready.progress).await {
-                return self.abort();
-            }
-            self.count_done(&ready.progress);
             if ready.close || (self.reading_ended.get() && self.open.borrow().is_empty()) {
                 self.interrupt(); // the reader, if it still waits for the peer
                 return self.socket.shutdown();
@@ -567,22 +600,38 @@ impl Connection {
         }
     }
 
-    /// Sends a rope in pieces, each in its time; false when the peer is gone or takes nothing.
-    async fn send(&self, rope: &mut VecDeque<Bytes>, of: &[Progress]) -> bool {
+    /// Sends answers and counts their requests; false when the peer is gone or takes nothing.
+    async fn send_and_count(&self, ready: &mut Ready) -> bool {
+        let began = self.shard.rt.now();
+        ready.progress.iter_mut().for_each(|progress| progress.stages.until(Stage::Respond, began));
+        let sent = self.send(&mut ready.rope, &ready.progress, began).await;
+        if let Some(sent) = sent {
+            self.count_done(&mut ready.progress, sent);
+        }
+        sent.is_some()
+    }
+
+    /// Sends a rope, from `began` on, in pieces, each in its time. When it was sent, or `None` when the peer is gone or takes nothing.
+    async fn send(
+        &self,
+        rope: &mut VecDeque<Bytes>,
+        of: &[Progress],
+        mut began: MonoTime,
+    ) -> Option<MonoTime> {
         while !rope.is_empty() {
             let mut piece = take_front(rope, WRITE_BYTES);
             let mut sending = pin!(self.shard.sent.send(&self.socket, &mut piece));
-            let began = self.shard.rt.now();
             loop {
                 match self.shard.rt.timeout(WRITE_LOOK_EVERY, sending.as_mut()).await {
-                    Ok(Ok(())) => break self.last_active.set(self.shard.rt.now()),
-                    Ok(Err(_)) => return false,
-                    Err(_) if self.is_too_slow(began, is_wanted(of)) => return false,
+                    Ok(Ok(())) => break began = self.shard.rt.now(),
+                    Ok(Err(_)) => return None,
+                    Err(_) if self.is_too_slow(began, is_wanted(of)) => return None,
                     Err(_) => {}
                 }
             }
+            self.last_active.set(began);
         }
-        true
+        Some(began)
     }
 
     /// Waits for a change. What was sent from our memory stays there until the peer has taken it, for which it has its time too; false
@@ -621,10 +670,12 @@ impl Connection {
         is_slow
     }
 
-    fn count_done(&self, done: &[Progress]) {
-        let sent = self.shard.rt.now();
+    fn count_done(&self, done: &mut [Progress], sent: MonoTime) {
         for progress in done {
-            self.shard.metrics.request_done(progress.api_key, &progress.times(sent));
+            if progress.is_told {
+                progress.stages.until(Stage::Send, sent);
+            }
+            self.shard.metrics.request_done(progress.api_key, &progress.times(sent), &progress.stages);
         }
     }
 
@@ -634,7 +685,8 @@ impl Connection {
         let mut ready = Ready { rope: VecDeque::new(), progress: Vec::new(), close: false };
         let mut rope_bytes = 0;
         while rope_bytes < WRITE_BYTES && !ready.close {
-            let Some((progress, answer)) = open.pop() else { break };
+            let Some((mut progress, answer)) = open.pop() else { break };
+            progress.is_told = matches!(answer, Answer::Frame(_));
             ready.progress.push(progress);
             match answer {
                 Answer::Frame(mut frame) => {

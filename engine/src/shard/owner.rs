@@ -9,14 +9,14 @@ use super::calls::{
 };
 use super::panics::{vital, vital_future};
 use super::view::ClusterView;
-use crate::metrics::{CopyPath, ShardMetrics, TopicCells};
+use crate::metrics::{AppendTimes, CopyPath, ShardMetrics, TopicCells};
 use crate::partition::verification::Guard;
 use crate::partition::{AppendFailure, Appending, Durability, Fetched, Partition, Probed};
 use crate::placement::{PartitionKey, ShardId};
 use crate::purgatory::Watch;
 use hayate_net::error::ErrorCode;
-use hayate_rt::Rt;
 use hayate_rt::notify::Notify;
+use hayate_rt::{MonoTime, Rt};
 use hayate_storage::batch::{LeaderEpoch, Offset};
 use hayate_storage::disk::DiskSpace;
 use hayate_storage::store::Store;
@@ -97,6 +97,11 @@ impl Owner {
     /// Which shard this is.
     pub fn shard(&self) -> ShardId {
         self.shard
+    }
+
+    /// Monotonic time now.
+    pub fn now(&self) -> MonoTime {
+        self.rt.now()
     }
 
     /// A call of this shard to another waits for a credit.
@@ -241,12 +246,14 @@ impl Owner {
 
     fn append(&self, append: Append) -> Started {
         let now_ms = self.rt.wall_ms();
+        let mut times = AppendTimes::default();
         let outcomes: Vec<_> = vital(|| {
             let one = |part: &super::calls::AppendPart| {
                 let partition = self.find(part.key)?;
                 let version = append.produce_version;
                 let appending =
                     partition.append(&part.records, part.verdict.as_deref(), part.guard, version, now_ms)?;
+                times.note_copy(appending.entered, self.rt.now());
                 self.count_appended(&partition, &appending, part.records.len());
                 Ok(appending)
             };
@@ -254,10 +261,13 @@ impl Owner {
         });
         if append.durability == Durability::None {
             let answers = outcomes.into_iter().map(|outcome| outcome.map(|appending| place(&appending)));
-            return Started::Done(PartitionAnswer::Append(answers.collect()));
+            return Started::Done(PartitionAnswer::Append(answers.collect(), times));
         }
         let rt = self.rt.clone();
-        let settled = async move { PartitionAnswer::Append(settle(rt, outcomes).await) };
+        let settled = async move {
+            let answers = settle(rt, outcomes, &mut times).await;
+            PartitionAnswer::Append(answers, times)
+        };
         Started::Later(Box::pin(vital_future(settled)))
     }
 
@@ -273,7 +283,7 @@ impl Owner {
         let outcomes: Vec<_> = vital(|| parts.iter().map(append).collect());
         let rt = self.rt.clone();
         let settled = async move {
-            let settled = settle(rt, outcomes).await.into_iter();
+            let settled = settle(rt, outcomes, &mut AppendTimes::default()).await.into_iter();
             let offsets =
                 settled.map(|outcome| outcome.map(|at| at.base_offset).map_err(|failure| failure.code));
             PartitionAnswer::WriteMarkers(offsets.collect())
@@ -397,6 +407,7 @@ fn place(appending: &Appending) -> AppendedAt {
 async fn settle(
     rt: Rt,
     outcomes: Vec<Result<Appending, AppendFailure>>,
+    times: &mut AppendTimes,
 ) -> Vec<Result<AppendedAt, AppendFailure>> {
     let deadline = rt.now() + FLUSH_PATIENCE;
     let mut answers = Vec::with_capacity(outcomes.len());
@@ -405,7 +416,9 @@ async fn settle(
             Ok(appending) => {
                 let at = place(&appending);
                 match rt.timeout(deadline.since(rt.now()), appending.settled()).await {
-                    Ok(settled) => settled.map(|()| at).map_err(AppendFailure::from),
+                    Ok(settled) => {
+                        settled.map(|group| times.note_group(group)).map(|()| at).map_err(AppendFailure::from)
+                    }
                     Err(_) => {
                         rt.reached("append timed out");
                         Err(ErrorCode::RequestTimedOut.into())

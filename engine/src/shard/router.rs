@@ -1,9 +1,11 @@
 //! From a connection's shard to the owners: parts of a request are grouped by shard, each group goes out as one call, and
 //! the outcomes come back in the order of the parts. The own shard is served without a mailbox.
 
-use super::calls::{PartitionAnswer, PartitionCall};
+use super::calls::{PartitionAnswer, PartitionCall, Replied};
 use super::owner::{Owner, Started};
+use crate::metrics::{AppendTimes, Visit};
 use crate::placement::ShardId;
+use hayate_rt::MonoTime;
 use hayate_rt::mailbox::{Caller, Pending};
 use std::rc::Rc;
 
@@ -16,25 +18,52 @@ pub struct Router {
 }
 
 /// Callers by shard number; the own one is not used.
-pub type Callers = Vec<Caller<PartitionCall, PartitionAnswer>>;
+pub type Callers = Vec<Caller<PartitionCall, Replied>>;
 
 /// A call that has its place in its owner's order.
 pub enum Dispatched {
     /// At this shard.
     Here(Started),
-    /// At another, and the answer if that shard stops.
-    There(Pending<PartitionAnswer>, Box<PartitionAnswer>),
+    /// At another.
+    There(Away),
     /// At a shard that has stopped.
     Nowhere(Box<PartitionAnswer>),
+}
+
+/// A call that is at another shard.
+pub struct Away {
+    pending: Pending<Replied>,
+    /// The answer if that shard stops.
+    if_gone: Box<PartitionAnswer>,
+    sent: MonoTime,
+    /// Who has the clock.
+    own: Rc<Owner>,
+}
+
+impl Away {
+    async fn finish(self) -> (PartitionAnswer, Option<Visit>) {
+        match self.pending.await {
+            Ok(Replied { answer, started, finished }) => {
+                let received = self.own.now();
+                (answer, Some(Visit { sent: self.sent, started, finished, received }))
+            }
+            Err(_) => (*self.if_gone, None),
+        }
+    }
 }
 
 impl Dispatched {
     /// Waits for the answer.
     pub async fn finish(self) -> PartitionAnswer {
+        self.finish_visit().await.0
+    }
+
+    /// The same, with the way of the call if it was at another shard.
+    async fn finish_visit(self) -> (PartitionAnswer, Option<Visit>) {
         match self {
-            Dispatched::Here(started) => started.finish().await,
-            Dispatched::There(pending, if_gone) => pending.await.unwrap_or(*if_gone),
-            Dispatched::Nowhere(answer) => *answer,
+            Dispatched::Here(started) => (started.finish().await, None),
+            Dispatched::There(away) => away.finish().await,
+            Dispatched::Nowhere(answer) => (*answer, None),
         }
     }
 }
@@ -78,8 +107,9 @@ impl Router {
         if caller.is_exhausted() {
             self.own.mailbox_full();
         }
+        let sent = self.own.now();
         match caller.send(call).await {
-            Ok(pending) => Dispatched::There(pending, if_gone),
+            Ok(pending) => Dispatched::There(Away { pending, if_gone, sent, own: self.own.clone() }),
             Err(_) => Dispatched::Nowhere(if_gone),
         }
     }
@@ -138,15 +168,34 @@ impl DispatchedGroups {
     /// Waits for all answers; `take` turns an answer into its outcomes, one a part. Places that no call was made for
     /// are `None`.
     pub async fn collect<T>(self, take: impl Fn(PartitionAnswer) -> Vec<T>) -> Vec<Option<T>> {
+        self.collect_visits(|answer, _| take(answer)).await
+    }
+
+    /// The same; `take` is given the way of each call that was at another shard, too.
+    pub async fn collect_visits<T>(
+        self,
+        mut take: impl FnMut(PartitionAnswer, Option<Visit>) -> Vec<T>,
+    ) -> Vec<Option<T>> {
         let mut outcomes: Vec<Option<T>> = (0..self.count).map(|_| None).collect();
         for (places, dispatched) in self.groups {
-            let answers = take(dispatched.finish().await);
+            let (answer, visit) = dispatched.finish_visit().await;
+            let answers = take(answer, visit);
             assert_eq!(answers.len(), places.len(), "an owner answers every part");
             for (place, answer) in places.into_iter().zip(answers) {
                 outcomes[place] = Some(answer);
             }
         }
         outcomes
+    }
+}
+
+/// The outcomes of an append, and where the time went.
+pub fn appended(
+    answer: PartitionAnswer,
+) -> (Vec<Result<super::calls::AppendedAt, crate::partition::AppendFailure>>, AppendTimes) {
+    match answer {
+        PartitionAnswer::Append(outcomes, times) => (outcomes, times),
+        _ => unreachable!("an owner answers with the kind that it was asked for"),
     }
 }
 
@@ -166,8 +215,6 @@ macro_rules! take_outcomes {
 }
 
 take_outcomes! {
-    /// Of an append.
-    appended: Append -> Result<super::calls::AppendedAt, crate::partition::AppendFailure>;
     /// Of a question for verification.
     verified: Verify -> Result<Option<crate::partition::verification::Guard>, crate::partition::AppendFailure>;
     /// Of ending transactions.

@@ -2,7 +2,7 @@
 //! offset and epoch there, and queue the log for the next WAL group. No await, no IO: the order of calls is the order of
 //! the log.
 
-use super::{CachedChunk, Log, LogInner, LogState, Unflushed};
+use super::{CachedChunk, GroupTimes, Log, LogInner, LogState, Unflushed};
 use crate::batch::control::EndTxnMarker;
 use crate::batch::header::{set_base_offset, set_partition_leader_epoch};
 use crate::batch::validate::{Stamp, ValidBatch, restamp};
@@ -14,6 +14,7 @@ use crate::producers::{EndMarker, TransactionVersion, Verdict};
 use crate::retention::{RollInputs, jitter_ms, must_roll};
 use crate::segment::{Segment, Stage};
 use crate::store::Shared;
+use hayate_rt::MonoTime;
 use std::cell::RefMut;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,6 +38,8 @@ pub struct Appended {
     pub log_start_offset: Offset,
     /// Whether the batch was there already; the offsets are then the original's.
     pub duplicate: bool,
+    /// When it was judged, and its copying into a chunk began.
+    pub entered: MonoTime,
     /// Resolves when the batch is durable.
     pub durable: FlushTicket,
 }
@@ -80,6 +83,11 @@ impl FlushTicket {
     /// The same ticket, whose wait a full disk ends.
     pub(super) fn within_space(self) -> FlushTicket {
         FlushTicket { ends_when_full: true, ..self }
+    }
+
+    /// Once it has resolved: the WAL group that made durable what was appended at `since`; `None` when nothing had to be waited for.
+    pub fn group_since(&self, since: MonoTime) -> Option<GroupTimes> {
+        self.log.state.borrow().flush_times.of(self.end, since)
     }
 
     fn outcome(&self) -> Option<Result<(), StorageError>> {
@@ -183,7 +191,7 @@ impl Log {
         epoch: LeaderEpoch,
     ) -> Result<Appended, AppendError> {
         let inner = &self.inner;
-        let now_ms = inner.shared.rt.wall_ms();
+        let (entered, now_ms) = (inner.shared.rt.now(), inner.shared.rt.wall_ms());
         let max_timestamp_ms =
             batch.stamp.map_or(batch.header.max_timestamp_ms, |stamp| stamp.max_timestamp_ms);
         let new_chunk = state.make_room(inner, &batch.header, max_timestamp_ms, now_ms)?;
@@ -195,6 +203,7 @@ impl Log {
             log_append_time_ms: append_time(batch),
             log_start_offset: state.start,
             duplicate: false,
+            entered,
             durable: FlushTicket::new(inner.clone(), &state, state.awaited_end()),
         };
         drop(state);
@@ -214,6 +223,7 @@ impl Log {
             log_append_time_ms: original.timestamp_ms,
             log_start_offset: state.start,
             duplicate: true,
+            entered: self.inner.shared.rt.now(),
             durable: FlushTicket::new(self.inner.clone(), state, original.last_offset.next()),
         }
     }

@@ -2,7 +2,7 @@
 //! and the producer state there. It looks at names and sizes, never through the data.
 
 use super::files::{SMALL_BYTES_MAX, aborted_of, path_of};
-use super::{LogInner, LogState, Mark, Stored};
+use super::{FlushTimes, LogInner, LogState, Mark, Stored};
 use crate::batch::Offset;
 use crate::checkpoint::PartitionMetadata;
 use crate::checkpoint::partition_metadata::PARTITION_METADATA_BYTES_MAX;
@@ -120,6 +120,8 @@ impl LogInner {
             cuts_durable: 0,
             queued: false,
             direct: false,
+            direct_since: None,
+            flush_times: FlushTimes::default(),
             oldest_wal: None,
             truncations: 0,
             truncating: false,

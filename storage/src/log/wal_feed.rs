@@ -1,11 +1,12 @@
 //! The log's side of the WAL: what it has for the next group, and what it learns when the group is durable.
 
-use super::{Captured, Control, LogInner, LogState, Mark, Unflushed};
+use super::{Captured, Control, GroupTimes, LogInner, LogState, Mark, Unflushed};
 use crate::batch::{BatchScan, Offset, scan::Checksums};
 use crate::error::StorageError;
 use crate::mutants::{Mutant, is_active};
 use crate::wal::format::LogId;
 use crate::wal::group::{GroupBuilder, Placement};
+use hayate_rt::MonoTime;
 use std::rc::Rc;
 
 /// Why a log gave no more to a group.
@@ -24,6 +25,8 @@ pub(crate) struct Carried {
     reached: Option<Mark>,
     /// Cuts handed over so far.
     cuts: u64,
+    /// When it was taken.
+    taken: MonoTime,
     /// Bytes of batches in it.
     pub(crate) batch_bytes: u64,
 }
@@ -41,17 +44,18 @@ impl LogInner {
         }
     }
 
-    /// Adds what the log has to `group`, which goes into the WAL file of `sequence`.
-    pub(crate) fn feed(&self, group: &mut GroupBuilder, sequence: u64) -> (Carried, Fed) {
+    /// Adds what the log has to `group`, which is made at `now` and goes into the WAL file of `sequence`.
+    pub(crate) fn feed(&self, group: &mut GroupBuilder, sequence: u64, now: MonoTime) -> (Carried, Fed) {
         let mut state = self.state.borrow_mut();
-        let mut carried = Carried { reached: None, cuts: 0, batch_bytes: 0 };
+        let taken = if state.direct { now } else { state.direct_since.take().unwrap_or(now) };
+        let mut carried = Carried { reached: None, cuts: 0, taken, batch_bytes: 0 };
         let fed = state.feed_all(self.id, group, sequence, &mut carried);
         carried.cuts = state.cuts_fed;
         (carried, fed)
     }
 
-    /// The group that carried this much of the log is durable.
-    pub(crate) fn flushed_to(&self, carried: Carried) {
+    /// The group that carried this much of the log is durable since `now`.
+    pub(crate) fn flushed_to(&self, carried: Carried, now: MonoTime) {
         {
             let mut state = self.state.borrow_mut();
             state.cuts_durable = carried.cuts;
@@ -59,6 +63,7 @@ impl LogInner {
             let reached = carried.reached.filter(|mark| mark.offset <= state.end);
             if let Some(mark) = reached.filter(|mark| mark.offset > state.flushed.offset) {
                 state.flushed = mark;
+                state.flush_times.note(mark.offset, GroupTimes { taken: carried.taken, flushed: now });
                 state.settle_producers();
             }
         }
@@ -90,8 +95,9 @@ impl LogInner {
     }
 
     /// Takes the log off the queue until its pending bytes are in the segment.
-    pub(crate) fn begin_direct(&self) {
+    pub(crate) fn begin_direct(&self, now: MonoTime) {
         let mut state = self.state.borrow_mut();
+        state.direct_since = Some(now);
         state.direct = true;
         state.queued = false;
     }

@@ -8,7 +8,7 @@ use crate::mutants::{Mutant, is_active, panic_if};
 use crate::wal::format::FRAME_HEADER_BYTES;
 use crate::wal::group::GroupBuilder;
 use crate::wal::{make_file, write_header};
-use hayate_rt::Queue;
+use hayate_rt::{MonoTime, Queue};
 use std::rc::Rc;
 
 /// Frame headers that a group has room for beyond its batches.
@@ -47,13 +47,14 @@ async fn write_group(shared: &Rc<Shared>) -> Result<(), StorageError> {
         return next_file(shared).await;
     }
     let sequence = shared.wal.borrow().active_sequence();
-    let carried = fill(shared, &mut group, sequence);
+    let taken = shared.rt.now();
+    let carried = fill(shared, &mut group, sequence, taken);
     if group.is_empty() {
-        carried.into_iter().for_each(|(log, carried)| log.flushed_to(carried));
+        carried.into_iter().for_each(|(log, carried)| log.flushed_to(carried, taken));
         return Ok(());
     }
     if is_active(Mutant::AckBeforeFlush) {
-        carried.iter().for_each(|(log, carried)| log.flushed_to(*carried));
+        carried.iter().for_each(|(log, carried)| log.flushed_to(*carried, taken));
     }
     let copied = group.payload_bytes();
     let lsn = shared.next_lsn.replace(shared.next_lsn.get() + 1);
@@ -68,7 +69,8 @@ async fn write_group(shared: &Rc<Shared>) -> Result<(), StorageError> {
     }
     let batch_bytes = carried.iter().map(|(_, carried)| carried.batch_bytes).sum();
     shared.count_group(written, copied, batch_bytes);
-    carried.into_iter().for_each(|(log, carried)| log.flushed_to(carried));
+    let flushed = shared.rt.now();
+    carried.into_iter().for_each(|(log, carried)| log.flushed_to(carried, flushed));
     shared.freed.notify();
     prepare_ahead(shared);
     Ok(())
@@ -80,7 +82,7 @@ fn divert_large(shared: &Rc<Shared>) {
     let (large, small): (Vec<_>, Vec<_>) = queued.into_iter().partition(|log| log.is_large());
     shared.queue.borrow_mut().extend(small);
     for log in large {
-        log.begin_direct();
+        log.begin_direct(shared.rt.now());
         let shared = shared.clone();
         let rt = shared.rt.clone();
         let appending = async move {
@@ -132,13 +134,13 @@ fn group_size(shared: &Shared) -> Option<usize> {
     Some(total.min(max).max(first + frames))
 }
 
-fn fill(shared: &Shared, group: &mut GroupBuilder, sequence: u64) -> Carriage {
+fn fill(shared: &Shared, group: &mut GroupBuilder, sequence: u64, now: MonoTime) -> Carriage {
     let mut carriage = Carriage::new();
     loop {
         let next = shared.queue.borrow_mut().pop_front();
         let Some(log) = next else { break };
         panic_if(Mutant::PanicInLog, log.partition.topic.as_bytes());
-        let (carried, fed) = log.feed(group, sequence);
+        let (carried, fed) = log.feed(group, sequence, now);
         carriage.push((log.clone(), carried));
         if fed == Fed::Full {
             assert!(!group.is_empty(), "a group has room for the first frame");

@@ -258,7 +258,7 @@ impl Life {
     async fn is_safe(&self, serving: Rc<Serving>, appending: hayate_engine::partition::Appending) -> bool {
         drop(serving);
         let settled = self.rt.timeout(PATIENCE, appending.settled()).await;
-        matches!(settled, Ok(Ok(())))
+        matches!(settled, Ok(Ok(_)))
     }
 
     /// How the groups are.

@@ -67,7 +67,7 @@ async fn append_with(
     let parts = vec![AppendPart { key, records, verdict: None, guard }];
     let append = Append { parts, produce_version: 13, durability: Durability::InSync };
     let answer = running[0].shard.router.call(shard, PartitionCall::Append(append)).await;
-    appended(answer).remove(0).map(|at| at.base_offset.0).map_err(|failure| failure.code)
+    appended(answer).0.remove(0).map(|at| at.base_offset.0).map_err(|failure| failure.code)
 }
 
 /// Verifies and appends.
