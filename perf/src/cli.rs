@@ -157,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn one_topic_has_its_name_and_several_have_numbers() {
+        for (line, due) in [
+            ("consume --topic t", vec!["t"]),
+            ("consume --topic t --topics 1", vec!["t"]),
+            ("produce --topic t --topics 3", vec!["t-0", "t-1", "t-2"]),
+        ] {
+            assert_eq!(plan(line).topic_names(), due, "{line}");
+        }
+        let plan = plan("e2e --rate 1 --subscriptions 2 --consumers 3");
+        assert_eq!((plan.subscriptions, plan.consumers), (2, 3));
+    }
+
+    #[test]
     fn mistakes_are_told_in_one_line() {
         for line in [
             "",
@@ -175,6 +188,9 @@ mod tests {
             "search --of consume",
             "search --percentile 101",
             "search --precision 0",
+            "produce --topics 0",
+            "produce --subscriptions 2",
+            "consume --subscriptions 0",
             "explain --percentile 100",
             "explain --for -1",
             "explain --for 1e9",

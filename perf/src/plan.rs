@@ -55,8 +55,10 @@ pub struct Plan {
     pub workload: Workload,
     /// `host:port` of brokers to begin with.
     pub bootstrap: Vec<String>,
-    /// The topic.
+    /// The topic, or what the names of several begin with.
     pub topic: String,
+    /// How many topics.
+    pub topics: usize,
     /// Its partitions, for a topic that is made.
     pub partitions: Option<i32>,
     /// Its replication factor, for a topic that is made.
@@ -87,7 +89,9 @@ pub struct Plan {
     pub codec: Codec,
     /// Producers, each with connections of its own.
     pub producers: usize,
-    /// Consumers, each with connections of its own.
+    /// Subscriptions, each of which reads everything with consumers of its own.
+    pub subscriptions: usize,
+    /// Consumers of each subscription, each with connections of its own.
     pub consumers: usize,
     /// `fetch.min.bytes`
     pub fetch_bytes_min: i32,
@@ -113,6 +117,16 @@ pub struct Plan {
     pub json: Option<PathBuf>,
     /// Where the interval log goes.
     pub hlog: Option<PathBuf>,
+}
+
+impl Plan {
+    /// The names of its topics: NAME, or NAME-0, NAME-1 … where there are several.
+    pub fn topic_names(&self) -> Vec<String> {
+        match self.topics {
+            0 | 1 => vec![self.topic.clone()],
+            several => (0..several).map(|number| format!("{}-{number}", self.topic)).collect(),
+        }
+    }
 }
 
 impl Job for Plan {
@@ -171,6 +185,9 @@ fn common() -> Vec<Arg> {
     vec![
         option("bootstrap-server", "HOST:PORT,…", "Brokers to begin with").default_value("127.0.0.1:9092"),
         option("topic", "NAME", "The topic").default_value("hayate-perf"),
+        option("topics", "N", "Topics; several are named NAME-0, NAME-1 …")
+            .default_value("1")
+            .value_parser(count()),
         option("threads", "N", "Load threads of each side").default_value("1").value_parser(count()),
         option("cores", "N,…", "Cores that load threads are pinned to, in turn")
             .value_delimiter(',')
@@ -190,7 +207,7 @@ fn producing() -> Vec<Arg> {
     let count = || value_parser!(u64).range(1..=4096);
     let bytes = || value_parser!(u64).range(1..=1 << 30);
     vec![
-        option("partitions", "N", "Partitions of the topic: made with so many, or refused with others")
+        option("partitions", "N", "Partitions of each topic: made with so many, or refused with others")
             .value_parser(value_parser!(i32).range(1..=100_000)),
         option("replication-factor", "N", "Of a topic that is made; -1: the broker's default")
             .default_value("-1")
@@ -230,7 +247,10 @@ fn producing() -> Vec<Arg> {
 fn consuming() -> Vec<Arg> {
     let bytes = || value_parser!(i32).range(1..);
     vec![
-        option("consumers", "N", "Consumers, each with connections of its own")
+        option("subscriptions", "N", "Each reads everything, with consumers of its own")
+            .default_value("1")
+            .value_parser(value_parser!(u64).range(1..=4096)),
+        option("consumers", "N", "Consumers of each subscription, each with connections of its own")
             .default_value("1")
             .value_parser(value_parser!(u64).range(1..=4096)),
         option("fetch-min-bytes", "BYTES", "Kafka's").default_value("1").value_parser(bytes()),
@@ -265,6 +285,7 @@ pub fn read(workload: Workload, matches: &ArgMatches) -> Result<Plan, String> {
         workload,
         bootstrap: text("bootstrap-server").split(',').map(|word| word.trim().to_owned()).collect(),
         topic: text("topic"),
+        topics: size("topics"),
         partitions: matches.try_get_one("partitions").ok().flatten().copied(),
         replication_factor: get(matches, "replication-factor", -1),
         topic_configs: many(matches, "topic-config"),
@@ -280,6 +301,7 @@ pub fn read(workload: Workload, matches: &ArgMatches) -> Result<Plan, String> {
         request_bytes_max: size("max-request-size"),
         codec: get(matches, "compression-type", Codec::None),
         producers: size("producers"),
+        subscriptions: size("subscriptions"),
         consumers: size("consumers"),
         fetch_bytes_min: get(matches, "fetch-min-bytes", 1),
         fetch_wait_ms_max: get(matches, "fetch-max-wait-ms", 500),

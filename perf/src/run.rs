@@ -8,12 +8,11 @@ pub use outcome::Outcome;
 
 use crate::PerfError;
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Wanted};
+use crate::cluster::{Cluster, Found, Wanted};
 use crate::plan::Plan;
 use gathering::Running;
 use hayate_net::client::blocking::Caller;
 use prepared::Prepared;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How this harness calls brokers.
@@ -54,16 +53,22 @@ pub fn run(plan: &Plan) -> Result<(), PerfError> {
 /// [`PerfError`], when the load cannot begin. How it ends is for [`Outcome::verdict`] to say.
 pub fn measure(plan: &Plan) -> Result<Outcome, PerfError> {
     let mut cluster = Cluster::open(&plan.bootstrap, &caller())?;
-    let found = match plan.workload.produces() {
+    let found = topics(plan, &mut cluster)?;
+    let mut prepared = Prepared::new(plan, Clock::start(), cluster, &found);
+    let times = prepared.connect(&found)?;
+    Ok(Running::start(prepared, times).gather())
+}
+
+/// The topics of a plan: made where they are missing and it produces.
+fn topics(plan: &Plan, cluster: &mut Cluster) -> Result<Vec<Found>, PerfError> {
+    let topic = |name: String| match plan.workload.produces() {
         true => cluster.topic(&Wanted {
-            name: plan.topic.clone(),
+            name,
             partitions: plan.partitions,
             replication_factor: plan.replication_factor,
             configs: plan.topic_configs.clone(),
-        })?,
-        false => cluster.existing(&plan.topic)?,
+        }),
+        false => cluster.existing(&name),
     };
-    let mut prepared = Prepared { plan, clock: Clock::start(), cluster, found, threads: BTreeMap::new() };
-    let times = prepared.connect()?;
-    Ok(Running::start(prepared, times).gather())
+    plan.topic_names().into_iter().map(topic).collect()
 }

@@ -264,7 +264,12 @@ pub fn load(line: &str, topic: &str) -> Result<Plan, String> {
     match cli::parse(once("hayate-perf".to_owned()).chain(words).map(OsString::from))? {
         Asked::Do(job) => {
             let job: Box<dyn Any> = job;
-            job.downcast::<Plan>().map(|plan| *plan).map_err(|_| "not a load that can be compared".to_owned())
+            let plan = job.downcast::<Plan>().map_err(|_| "not a load that can be compared".to_owned())?;
+            match plan.topics {
+                // Of a turn's topics one goes after it.
+                1 => Ok(*plan),
+                _ => Err("--topics: a load that is compared has one".to_owned()),
+            }
         }
         Asked::Print(_) => Err("not a load".to_owned()),
     }
@@ -346,6 +351,7 @@ mod tests {
             ("", "before = ['produce --pid 5']", "--pid is for the comparison"),
             ("", "before = ['produce --json=a']", "--json=a is for the comparison"),
             ("", "before = ['compare x.toml']", "x.toml"),
+            ("", "before = ['produce --topics 2']", "--topics"),
             ("", "before = ['--help']", "not a load"),
             ("", "before = ['produce --topic {dir}']", "{dir} stands for nothing"),
             ("", "[[workload]]\nname = 'w'\nrun = 'produce'", "a name of its own"),

@@ -1,7 +1,7 @@
-//! One consumer on one connection: where it stands in each partition, and what was read. Pure: the time is given. It looks into records only
+//! One consumer on one connection: where it stands in each partition of the load's topics, and what was read. Pure: the time is given. It looks into records only
 //! when it reads when they were meant to be sent; else it counts by the batches' headers.
 
-use super::Topic;
+use super::{Place, Topics};
 use crate::gauge::Gauge;
 use crate::payload::stamped;
 use hayate_storage::batch::BatchScan;
@@ -10,6 +10,8 @@ use hayate_storage::batch::scan::{Checksums, ScanEnd, Scanned};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// First version of Fetch that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -48,7 +50,7 @@ pub enum Measure {
 }
 
 struct Lane {
-    partition: i32,
+    place: Place,
     offset: i64,
     /// Where there is enough; `None`: never.
     end: Option<i64>,
@@ -56,10 +58,11 @@ struct Lane {
 
 /// A consumer's part of one connection.
 pub struct Consumer {
-    topic: Topic,
+    topics: Arc<Topics>,
     version: i16,
     manner: Manner,
     lanes: Vec<Lane>,
+    lane_of: BTreeMap<Place, usize>,
     /// When the fetch that is under way was sent.
     asked_at: Option<u64>,
     /// The lane that is asked for first.
@@ -69,13 +72,15 @@ pub struct Consumer {
 impl Consumer {
     /// With lanes of partition, first offset, and where there is enough; `version` is that of Fetch.
     pub fn new(
-        topic: Topic,
+        topics: Arc<Topics>,
         version: i16,
         manner: Manner,
-        lanes: impl IntoIterator<Item = (i32, i64, Option<i64>)>,
+        lanes: impl IntoIterator<Item = (Place, i64, Option<i64>)>,
     ) -> Consumer {
-        let lanes = lanes.into_iter().map(|(partition, offset, end)| Lane { partition, offset, end });
-        Consumer { topic, version, manner, lanes: lanes.collect(), asked_at: None, turn: 0 }
+        let lanes = lanes.into_iter().map(|(place, offset, end)| Lane { place, offset, end });
+        let lanes: Vec<Lane> = lanes.collect();
+        let lane_of = lanes.iter().enumerate().map(|(number, lane)| (lane.place, number)).collect();
+        Consumer { topics, version, manner, lanes, lane_of, asked_at: None, turn: 0 }
     }
 
     /// The version of its requests.
@@ -90,26 +95,39 @@ impl Consumer {
         }
         self.asked_at = Some(now);
         self.turn = (self.turn + 1) % self.lanes.len();
-        let (ahead, behind) = self.lanes.split_at(self.turn);
-        let partitions = behind.iter().chain(ahead).filter(|lane| !lane.is_done()).map(|lane| {
-            FetchPartition::default()
-                .with_partition(lane.partition)
-                .with_current_leader_epoch(-1)
-                .with_fetch_offset(lane.offset)
-                .with_partition_max_bytes(self.manner.partition_bytes_max)
-        });
-        let topic = FetchTopic::default().with_partitions(partitions.collect());
-        let topic = match self.version {
-            TOPIC_IDS_SINCE.. => topic.with_topic_id(self.topic.id),
-            _ => topic.with_topic(self.topic.topic_name()),
-        };
         let request = FetchRequest::default()
             .with_max_wait_ms(self.manner.wait_ms_max)
             .with_min_bytes(self.manner.bytes_min)
             .with_max_bytes(self.manner.bytes_max)
             .with_session_epoch(NO_SESSION)
-            .with_topics(vec![topic]);
+            .with_topics(self.asked());
         Some(if self.version < 15 { request.with_replica_id(BrokerId(-1)) } else { request })
+    }
+
+    /// What the next fetch asks for. A topic whose lanes are apart in turn stands in it twice at most: where the turn begins, and at the end.
+    fn asked(&self) -> Vec<FetchTopic> {
+        let (ahead, behind) = self.lanes.split_at(self.turn);
+        let mut asked: Vec<(usize, Vec<FetchPartition>)> = Vec::new();
+        for lane in behind.iter().chain(ahead).filter(|lane| !lane.is_done()) {
+            let partition = FetchPartition::default()
+                .with_partition(lane.place.partition)
+                .with_current_leader_epoch(-1)
+                .with_fetch_offset(lane.offset)
+                .with_partition_max_bytes(self.manner.partition_bytes_max);
+            match asked.last_mut() {
+                Some((topic, partitions)) if *topic == lane.place.topic => partitions.push(partition),
+                Some(_) | None => asked.push((lane.place.topic, vec![partition])),
+            }
+        }
+        asked.into_iter().map(|(topic, partitions)| self.named(topic).with_partitions(partitions)).collect()
+    }
+
+    fn named(&self, topic: usize) -> FetchTopic {
+        let topic = self.topics.get(topic);
+        match self.version {
+            TOPIC_IDS_SINCE.. => FetchTopic::default().with_topic_id(topic.id),
+            _ => FetchTopic::default().with_topic(topic.topic_name()),
+        }
     }
 
     /// The answer to the fetch that is under way. Returns the records that it brought.
@@ -130,16 +148,26 @@ impl Consumer {
             *gauge.refused.entry(response.error_code).or_default() += 1;
         }
         let mut read = 0;
-        for partition in response.responses.iter().flat_map(|topic| &topic.partitions) {
-            read += self.read(now, partition, gauge)?;
+        for answer in &response.responses {
+            let topic = self.topics.find(answer.topic_id, &answer.topic)?;
+            for partition in &answer.partitions {
+                read += self.read(now, topic, partition, gauge)?;
+            }
         }
         Ok(read)
     }
 
-    fn read(&mut self, now: u64, partition: &PartitionData, gauge: &mut Gauge) -> Result<u64, String> {
+    fn read(
+        &mut self,
+        now: u64,
+        topic: usize,
+        partition: &PartitionData,
+        gauge: &mut Gauge,
+    ) -> Result<u64, String> {
         let index = partition.partition_index;
-        let lane = self.lanes.iter_mut().find(|lane| lane.partition == index);
+        let lane = self.lane_of.get(&Place { topic, partition: index });
         let lane = lane.ok_or_else(|| format!("an answer about partition {index}"))?;
+        let lane = &mut self.lanes[*lane];
         if partition.error_code != 0 {
             *gauge.refused.entry(partition.error_code).or_default() += 1;
         }
@@ -218,13 +246,15 @@ fn note_all(now: u64, batch: &Scanned<'_>, due: i64, from: u64, gauge: &mut Gaug
 mod tests {
     use super::{Consumer, Manner, Measure};
     use crate::gauge::Gauge;
-    use crate::load::Topic;
+    use crate::load::{Place, Topic, Topics};
     use crate::payload::stamp;
     use bytes::{Bytes, BytesMut};
     use hayate_storage::batch::scan::Checksums;
     use hayate_storage::batch::{BatchBuilder, Codec, Offset};
-    use kafka_protocol::messages::FetchResponse;
     use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use kafka_protocol::messages::{FetchResponse, TopicName};
+    use kafka_protocol::protocol::StrBytes;
+    use std::sync::Arc;
 
     const MS: u64 = 1_000_000;
 
@@ -237,7 +267,12 @@ mod tests {
             checksums: Checksums::Verify,
             measure,
         };
-        Consumer::new(Topic { name: "t".to_owned(), id: uuid::Uuid::nil() }, 12, manner, lanes)
+        let topic = |name: &str| Topic { name: name.to_owned(), id: uuid::Uuid::nil() };
+        let topics = Arc::new(Topics::new(vec![topic("t"), topic("u")]));
+        // Partitions from 100 on are the second topic's.
+        let place = |number: i32| Place { topic: usize::from(number >= 100), partition: number % 100 };
+        let lanes = lanes.into_iter().map(|(number, offset, end)| (place(number), offset, end));
+        Consumer::new(topics, 12, manner, lanes)
     }
 
     /// A batch of records that were meant to be sent at these times.
@@ -256,8 +291,28 @@ mod tests {
             .with_partition_index(partition)
             .with_error_code(code)
             .with_records(Some(records));
-        FetchResponse::default()
-            .with_responses(vec![FetchableTopicResponse::default().with_partitions(vec![data])])
+        about("t", data)
+    }
+
+    fn about(name: &'static str, data: PartitionData) -> FetchResponse {
+        let topic = FetchableTopicResponse::default().with_topic(TopicName(StrBytes::from_static_str(name)));
+        FetchResponse::default().with_responses(vec![topic.with_partitions(vec![data])])
+    }
+
+    #[test]
+    fn topics_are_told_apart_and_stand_together_in_a_fetch() {
+        let mut one = consumer(Measure::Fetches, vec![(0, 0, None), (1, 0, None), (100, 5, None)]);
+        let names = |one: &mut Consumer| -> Vec<(String, usize)> {
+            let request = one.next(0).expect("a fetch");
+            request.topics.iter().map(|each| (each.topic.to_string(), each.partitions.len())).collect()
+        };
+        let (t, u) = (|count| ("t".to_owned(), count), ("u".to_owned(), 1));
+        assert_eq!(names(&mut one), [t(1), u.clone(), t(1)]);
+        let records = PartitionData::default().with_records(Some(batch(5, Codec::None, &[1, 2])));
+        assert_eq!(one.on_answer(1, &about("u", records), &mut Gauge::default()), Ok(2));
+        assert_eq!(names(&mut one), [u, t(2)]);
+        assert_eq!(one.lanes.iter().map(|lane| lane.offset).collect::<Vec<_>>(), [0, 0, 7]);
+        assert!(one.on_answer(1, &about("v", PartitionData::default()), &mut Gauge::default()).is_err());
     }
 
     fn asked(one: &mut Consumer, now: u64) -> Vec<(i32, i64)> {

@@ -1,9 +1,9 @@
 //! One producer on one connection: which records go into which request, and what their answers say. Pure: the time is given.
 //!
-//! A producer has lanes, one a partition, each with its own pace. A lane's records are gathered into a batch until it is full or the first
+//! A producer has lanes, one a partition of one of the load's topics, each with its own pace. A lane's records are gathered into a batch until it is full or the first
 //! of them has waited for `linger`; a request carries at most one batch of each lane, as Kafka's client does.
 
-use super::Topic;
+use super::{Place, Topics};
 use crate::gauge::Gauge;
 use crate::pace::Pace;
 use crate::payload::{Payload, stamp};
@@ -11,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 use hayate_net::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
 use hayate_storage::batch::{BatchBuilder, Codec, ProducerId, sequence_plus};
 use kafka_protocol::messages::ProduceResponse;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// First version of Produce that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -44,7 +45,7 @@ pub struct Manner {
 }
 
 struct Lane {
-    partition: i32,
+    place: Place,
     pace: Pace,
     /// Records that were put into batches.
     sent: u64,
@@ -65,7 +66,7 @@ struct Part {
 
 /// A producer's part of one connection.
 pub struct Producer {
-    topic: Topic,
+    topics: Arc<Topics>,
     version: i16,
     manner: Manner,
     id: Option<(ProducerId, i16)>,
@@ -77,24 +78,24 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// With lanes of `partitions`; `version` is that of Produce, `id` that of an idempotent producer.
+    /// With lanes of these partitions; `version` is that of Produce, `id` that of an idempotent producer.
     pub fn new(
-        topic: Topic,
+        topics: Arc<Topics>,
         version: i16,
         manner: Manner,
         id: Option<(ProducerId, i16)>,
         payload: Payload,
-        lanes: impl IntoIterator<Item = (i32, Pace)>,
+        lanes: impl IntoIterator<Item = (Place, Pace)>,
     ) -> Producer {
-        let lanes = lanes.into_iter().map(|(partition, pace)| Lane {
-            partition,
+        let lanes = lanes.into_iter().map(|(place, pace)| Lane {
+            place,
             pace,
             sent: 0,
             sequence: 0,
             spare: Vec::new(),
         });
         let lanes = lanes.collect();
-        Producer { topic, version, manner, id, payload, lanes, turn: 0, in_flight: VecDeque::new() }
+        Producer { topics, version, manner, id, payload, lanes, turn: 0, in_flight: VecDeque::new() }
     }
 
     /// The version of its requests.
@@ -122,17 +123,24 @@ impl Producer {
         if parts.is_empty() {
             return None;
         }
-        let partition = |part: &Part| ProducePartition {
-            index: self.lanes[part.lane].partition,
-            records: Some(part.batch.clone()),
-        };
-        let topic = ProduceTopic {
-            topic: self.topic.reference(self.version >= TOPIC_IDS_SINCE),
-            partitions: parts.iter().map(partition).collect(),
-        };
+        let topics = self.by_topic(&parts);
         let (acks, timeout_ms) = (self.manner.acks, self.manner.timeout_ms);
         self.in_flight.push_back(parts);
-        Some(ProduceRequest { transactional_id: None, acks, timeout_ms, topics: vec![topic] })
+        Some(ProduceRequest { transactional_id: None, acks, timeout_ms, topics })
+    }
+
+    /// Batches as a request holds them.
+    fn by_topic(&self, parts: &[Part]) -> Vec<ProduceTopic> {
+        let mut by_topic: BTreeMap<usize, Vec<ProducePartition>> = BTreeMap::new();
+        for part in parts {
+            let Place { topic, partition: index } = self.lanes[part.lane].place;
+            let partition = ProducePartition { index, records: Some(part.batch.clone()) };
+            by_topic.entry(topic).or_default().push(partition);
+        }
+        let by_id = self.version >= TOPIC_IDS_SINCE;
+        let named =
+            |(topic, partitions)| ProduceTopic { topic: self.topics.get(topic).reference(by_id), partitions };
+        by_topic.into_iter().map(named).collect()
     }
 
     /// A lane's next batch, if it is full or due.
@@ -176,17 +184,13 @@ impl Producer {
         gauge: &mut Gauge,
     ) -> Result<u64, String> {
         let parts = self.in_flight.pop_front().ok_or("an answer that nobody asked for")?;
-        let told: Vec<(i32, i16)> = response
-            .responses
-            .iter()
-            .flat_map(|topic| &topic.partition_responses)
-            .map(|partition| (partition.index, partition.error_code))
-            .collect();
+        let told = codes(&self.topics, response)?;
         let mut acknowledged = 0;
         for part in parts {
-            let index = self.lanes[part.lane].partition;
-            let code = told.iter().find(|(told, _)| *told == index).map(|(_, code)| *code);
-            match code.ok_or_else(|| format!("an answer without partition {index}"))? {
+            let place = self.lanes[part.lane].place;
+            let missing =
+                || format!("an answer without {}-{}", self.topics.get(place.topic).name, place.partition);
+            match *told.get(&place).ok_or_else(missing)? {
                 0 => acknowledged += self.note(now, &part, gauge),
                 code => *gauge.refused.entry(code).or_default() += u64::from(part.count),
             }
@@ -247,6 +251,18 @@ impl Producer {
     }
 }
 
+/// What an answer says of each partition.
+fn codes(topics: &Topics, response: &ProduceResponse) -> Result<BTreeMap<Place, i16>, String> {
+    let mut codes = BTreeMap::new();
+    for answer in &response.responses {
+        let topic = topics.find(answer.topic_id, &answer.name)?;
+        for told in &answer.partition_responses {
+            codes.insert(Place { topic, partition: told.index }, told.error_code);
+        }
+    }
+    Ok(codes)
+}
+
 /// How many of the next records fill a batch, about.
 fn records_of_full_batch(manner: &Manner, payload: &Payload) -> u64 {
     (manner.batch_bytes / (payload.peek_bytes() + 8)).max(1) as u64
@@ -275,14 +291,17 @@ mod tests {
     use super::{Manner, Producer};
     use crate::clock::SECOND;
     use crate::gauge::Gauge;
-    use crate::load::Topic;
+    use crate::load::{Place, Topic, Topics};
     use crate::pace::Pace;
     use crate::payload::{Payload, Sizes, stamped};
     use hayate_net::wire::produce::ProduceRequest;
     use hayate_storage::batch::records::{Records, body};
     use hayate_storage::batch::{BatchHeader, Codec, ProducerId};
     use kafka_protocol::messages::ProduceResponse;
+    use kafka_protocol::messages::TopicName;
     use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+    use kafka_protocol::protocol::StrBytes;
+    use std::sync::Arc;
 
     const MS: u64 = 1_000_000;
 
@@ -303,8 +322,13 @@ mod tests {
 
     fn producer(manner: Manner, lanes: Vec<(i32, Pace)>) -> Producer {
         let payload = Payload::new(Sizes { min: 100, max: 100 }, 1.0, 1);
-        let topic = Topic { name: "t".to_owned(), id: uuid::Uuid::nil() };
-        Producer::new(topic, 12, manner, Some((ProducerId(9), 0)), payload, lanes)
+        let lanes = lanes.into_iter().map(|(partition, pace)| (Place { topic: 0, partition }, pace));
+        Producer::new(topics(&["t"]), 12, manner, Some((ProducerId(9), 0)), payload, lanes)
+    }
+
+    fn topics(names: &[&str]) -> Arc<Topics> {
+        let topic = |name: &&str| Topic { name: (*name).to_owned(), id: uuid::Uuid::nil() };
+        Arc::new(Topics::new(names.iter().map(topic).collect()))
     }
 
     fn open(per_second: f64) -> Pace {
@@ -314,8 +338,34 @@ mod tests {
     fn answer(request: &ProduceRequest, code: i16) -> ProduceResponse {
         let partition = |index| PartitionProduceResponse::default().with_index(index).with_error_code(code);
         let partitions = request.topics[0].partitions.iter().map(|each| partition(each.index));
-        let topic = TopicProduceResponse::default().with_partition_responses(partitions.collect());
-        ProduceResponse::default().with_responses(vec![topic])
+        ProduceResponse::default().with_responses(vec![about("t", partitions.collect())])
+    }
+
+    fn about(name: &'static str, partitions: Vec<PartitionProduceResponse>) -> TopicProduceResponse {
+        let name = TopicName(StrBytes::from_static_str(name));
+        TopicProduceResponse::default().with_name(name).with_partition_responses(partitions)
+    }
+
+    #[test]
+    fn a_request_holds_several_topics_and_answers_are_told_apart() {
+        let lane = |topic, partition| (Place { topic, partition }, Pace::Closed { start: 0 });
+        let payload = Payload::new(Sizes { min: 100, max: 100 }, 1.0, 1);
+        let lanes = [lane(0, 0), lane(1, 0), lane(0, 1)];
+        let mut one = Producer::new(topics(&["a", "b"]), 12, manner(), None, payload, lanes);
+        let request = one.next(0, 0).expect("at once");
+        let sent: Vec<usize> = request.topics.iter().map(|topic| topic.partitions.len()).collect();
+        assert_eq!(sent, [2, 1]);
+        let partition =
+            |index, code| PartitionProduceResponse::default().with_index(index).with_error_code(code);
+        let answers =
+            vec![about("b", vec![partition(0, 6)]), about("a", vec![partition(0, 0), partition(1, 0)])];
+        let mut gauge = Gauge::default();
+        let response = ProduceResponse::default().with_responses(answers);
+        assert_eq!(one.on_answer(1, &response, &mut gauge), Ok(16));
+        assert_eq!(gauge.refused.into_iter().collect::<Vec<_>>(), [(6, 8)]);
+        one.next(1, 0).expect("at once");
+        let strange = ProduceResponse::default().with_responses(vec![about("c", vec![])]);
+        assert!(one.on_answer(2, &strange, &mut Gauge::default()).is_err());
     }
 
     /// Partition, records, base sequence, and the stamps of the values.

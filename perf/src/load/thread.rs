@@ -56,10 +56,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Whether all that was acknowledged was read, and nothing is to come.
-    fn is_all_read(&self) -> bool {
+    /// Whether all that was acknowledged was read by every subscription, and nothing is to come.
+    fn is_all_read(&self, subscriptions: u64) -> bool {
         self.producers.load(Ordering::Acquire) == 0
-            && self.read.load(Ordering::Acquire) >= self.acknowledged.load(Ordering::Acquire)
+            && self.read.load(Ordering::Acquire) >= self.acknowledged.load(Ordering::Acquire) * subscriptions
     }
 }
 
@@ -72,6 +72,8 @@ pub struct Run {
     pub end: u64,
     /// Whether consumers wait for what producers of this run send.
     pub follows: bool,
+    /// How many times consumers read each record: once a subscription.
+    pub subscriptions: u64,
     /// What threads share.
     pub shared: Arc<Shared>,
     /// Where figures go.
@@ -170,7 +172,7 @@ impl Thread<'_> {
                 false
             }
             Side::Producer(_) => true,
-            Side::Consumer(_) if run.follows => !run.shared.is_all_read(),
+            Side::Consumer(_) if run.follows => !run.shared.is_all_read(run.subscriptions),
             Side::Consumer(consumer) => !(consumer.is_done() || now >= run.end),
         });
     }
@@ -180,8 +182,9 @@ impl Thread<'_> {
         let (acknowledged, read) = (&self.run.shared.acknowledged, &self.run.shared.read);
         match unanswered {
             0 => format!(
-                "{} records were acknowledged, and {} read, {} s after the end",
+                "{} records were acknowledged, and of {} to be read {} were, {} s after the end",
                 acknowledged.load(Ordering::Acquire),
+                acknowledged.load(Ordering::Acquire) * self.run.subscriptions,
                 read.load(Ordering::Acquire),
                 GRACE / SECOND
             ),

@@ -39,6 +39,7 @@ impl Running {
             clock: prepared.clock,
             end: times.end,
             follows: prepared.plan.workload == Workload::EndToEnd,
+            subscriptions: prepared.plan.subscriptions as u64,
             shared: shared.clone(),
             figures: told,
         };

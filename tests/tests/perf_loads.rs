@@ -1,0 +1,62 @@
+//! Loads of several topics and subscriptions against a real broker: each subscription reads each record of each topic once.
+
+use hayate_perf::cli::{Asked, parse};
+use hayate_tests::broker::{Broker, fresh_folder};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+/// Runs a command line, and gives what its document holds and how it ended.
+fn perf(line: &str) -> (Value, Result<(), String>) {
+    let folder: PathBuf = fresh_folder();
+    let file = folder.join("result.json");
+    fs::create_dir_all(&folder).expect("a folder");
+    let words = format!("hayate-perf {line} --json {}", file.display());
+    let job = match parse(words.split_whitespace().map(OsString::from)) {
+        Ok(Asked::Do(job)) => job,
+        other => panic!("{line}: {other:?}"),
+    };
+    let ended = job.run().map_err(|error| error.to_string());
+    let document = fs::read_to_string(&file).ok().map(|text| serde_json::from_str(&text).expect("JSON"));
+    fs::remove_dir_all(&folder).expect("the folder goes");
+    (document.unwrap_or(Value::Null), ended)
+}
+
+fn records(side: &Value) -> u64 {
+    side["records"].as_u64().expect("a count")
+}
+
+#[test]
+fn each_subscription_reads_every_record_of_every_topic() {
+    let broker = Broker::start();
+    let at = broker.bootstrap();
+    let load =
+        "--topics 3 --partitions 2 --producers 2 --warm-up 0 --duration 1 --rate 1500 --record-size 100";
+    let (told, ended) = perf(&format!(
+        "e2e --bootstrap-server {at} --topic many {load} --subscriptions 2 --consumers 4 --threads 2"
+    ));
+    assert_eq!(ended, Ok(()));
+    assert_eq!((records(&told["produce"]), records(&told["e2e"])), (1500, 3000));
+    // All of the topics together hold what was produced, and none of them all of it.
+    let (told, ended) = perf(&format!("consume --bootstrap-server {at} --topic many --topics 3"));
+    assert_eq!((ended, records(&told["consume"])), (Ok(()), 1500));
+    for number in 0..3 {
+        let (told, ended) = perf(&format!("consume --bootstrap-server {at} --topic many-{number}"));
+        assert_eq!((ended, records(&told["consume"])), (Ok(()), 500), "{number}");
+    }
+    let (told, ended) =
+        perf(&format!("consume --bootstrap-server {at} --topic many --topics 3 --subscriptions 3"));
+    assert_eq!((ended, records(&told["consume"])), (Ok(()), 4500));
+}
+
+#[test]
+fn a_topic_that_is_missing_among_several_is_named() {
+    let broker = Broker::start();
+    let at = broker.bootstrap();
+    let load = format!("produce --bootstrap-server {at} --topic some --topics 2 --rate 10");
+    assert_eq!(perf(&format!("{load} --warm-up 0 --duration 0.5")).1, Ok(()));
+    let why =
+        perf(&format!("consume --bootstrap-server {at} --topic some --topics 3")).1.expect_err("missing");
+    assert!(why.contains("some-2") && why.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{why}");
+}
