@@ -7,6 +7,7 @@ use crate::commit::{self, Commit};
 use crate::compare;
 use crate::connections::{self, Connections};
 use crate::explain::{self, Explain};
+use crate::omb;
 use crate::partitions::{self, Partitions};
 use crate::plan::{self, Workload};
 use crate::rebalance::{self, Rebalance};
@@ -63,6 +64,7 @@ fn subcommands() -> Vec<Subcommand> {
             command: plan::command(Workload::EndToEnd),
             read: |matches| Ok(Box::new(plan::read(Workload::EndToEnd, matches)?)),
         },
+        Subcommand { command: omb::command(), read: |matches| Ok(Box::new(omb::read(matches)?)) },
         Subcommand { command: search::command(), read: |matches| Ok(Box::new(search::read(matches)?)) },
         Subcommand { command: compare::command(), read: |matches| Ok(Box::new(compare::read(matches)?)) },
         Subcommand { command: commit::command(), read: |matches| Ok(Box::new(Commit::read(matches)?)) },

@@ -16,6 +16,7 @@ pub mod gauge;
 pub mod link;
 pub mod load;
 pub mod machine;
+pub mod omb;
 pub mod pace;
 pub mod partitions;
 pub mod payload;

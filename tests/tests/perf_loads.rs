@@ -60,3 +60,26 @@ fn a_topic_that_is_missing_among_several_is_named() {
         perf(&format!("consume --bootstrap-server {at} --topic some --topics 3")).1.expect_err("missing");
     assert!(why.contains("some-2") && why.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{why}");
 }
+
+#[test]
+fn a_workload_file_of_the_openmessaging_benchmark_is_run() {
+    let broker = Broker::start();
+    let folder = fresh_folder();
+    fs::create_dir_all(&folder).expect("a folder");
+    let (workload, driver) = (folder.join("workload.yaml"), folder.join("driver.yaml"));
+    let text = "name: 2 topics / 1 partition\ntopics: 2\npartitionsPerTopic: 1\nmessageSize: 100\n\
+        payloadFile: payload/payload-100b.data\nsubscriptionsPerTopic: 2\nconsumerPerSubscription: 1\n\
+        producersPerTopic: 1\nproducerRate: 1000\nconsumerBacklogSizeGB: 0\ntestDurationMinutes: 5\n";
+    fs::write(&workload, text).expect("a file");
+    let text = format!(
+        "name: Kafka\nreplicationFactor: 1\ncommonConfig: |\n  bootstrap.servers={}\nproducerConfig: |\n  linger.ms=0\n",
+        broker.bootstrap()
+    );
+    fs::write(&driver, text).expect("a file");
+    let line =
+        format!("omb {} --driver {} -- --duration 1 --warm-up 0", workload.display(), driver.display());
+    let (told, ended) = perf(&line);
+    assert_eq!(ended, Ok(()));
+    assert_eq!((records(&told["produce"]), records(&told["e2e"])), (1000, 2000));
+    fs::remove_dir_all(&folder).expect("the folder goes");
+}
