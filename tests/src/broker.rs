@@ -8,7 +8,7 @@ mod build;
 mod client;
 mod http;
 
-pub use build::binary;
+pub use build::{binary, is_released};
 pub use client::Client;
 pub use http::{Answer, get, parse_samples};
 

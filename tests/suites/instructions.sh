@@ -13,7 +13,7 @@ esac
 known=tests/instructions.txt
 few=20 many=60 percent_max=5
 
-cargo build --quiet --locked --package hayate-tests --bin instructions
+cargo build --quiet --workspace --locked --bin instructions
 binary=${CARGO_TARGET_DIR:-target}/debug/instructions
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

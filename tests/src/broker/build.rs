@@ -16,6 +16,11 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// Whether it is a released one, as far as is known: one that is named should be.
+pub fn is_released() -> bool {
+    std::env::var_os("HAYATE_BINARY").is_some() || !cfg!(debug_assertions)
+}
+
 /// Where the build puts what it makes.
 pub(super) fn target_folder() -> PathBuf {
     profile_folder().parent().expect("a profile's folder lies in the target folder").to_path_buf()
