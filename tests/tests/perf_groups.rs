@@ -1,26 +1,12 @@
 //! The perf harness's trials against real brokers: commits, connections, numbers of partitions, rebalances.
 
-use hayate_perf::cli::{Asked, parse};
-use hayate_tests::broker::{Broker, Setup, fresh_folder};
-use serde_json::Value;
-use std::ffi::OsString;
-use std::fs;
-use std::time::Duration;
+#[path = "perf/command.rs"]
+mod command;
 
-/// Runs a command line, and gives what its document holds and how it ended.
-fn perf(line: &str) -> (Value, Result<(), String>) {
-    let folder = fresh_folder();
-    let file = folder.join("result.json");
-    let words = format!("hayate-perf {line} --json {}", file.display());
-    let job = match parse(words.split_whitespace().map(OsString::from)) {
-        Ok(Asked::Do(job)) => job,
-        other => panic!("{line}: {other:?}"),
-    };
-    let ended = job.run().map_err(|error| error.to_string());
-    let document = fs::read_to_string(&file).ok().map(|text| serde_json::from_str(&text).expect("JSON"));
-    fs::remove_dir_all(&folder).expect("the folder goes");
-    (document.unwrap_or(Value::Null), ended)
-}
+use command::perf;
+use hayate_tests::broker::{Broker, Setup};
+use serde_json::Value;
+use std::time::Duration;
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
